@@ -1,0 +1,139 @@
+"""Run a view as a dataflow: read batches, fold them, commit each in one atomic step, then send what it says.
+
+The commit unit is (partition, batch). The checkpoint is written with the records, so a flow resumes exactly where
+its records stand; Bytewax' own recovery stays off.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.run import cli_main
+
+from online.core.checkpoint import Checkpoint, Folded, Outgoing, advance, decode_checkpoint, encode_checkpoint
+from online.ports import START, Batch, EventLog, Position, StateStore, Unavailable
+
+from .log_source import RETRY_S, LogSource
+
+T = TypeVar("T")
+
+
+class Fold(Protocol):
+    """The fold of one partition of a view."""
+
+    def fold(self, batch: Batch, seq: int) -> Folded:
+        """Fold a batch whose commit will have the number `seq`."""
+        ...
+
+
+class Commit(NamedTuple):
+    """One batch folded: what to write, and where the partition then stands."""
+
+    view: View
+    partition: int
+    folded: Folded
+    checkpoint: Checkpoint
+
+
+class View:
+    """The running state of one view over all its partitions: claims, checkpoints and folds."""
+
+    def __init__(
+        self,
+        name: str,
+        topics: Sequence[str],
+        folds: Mapping[int, Fold],
+        *,
+        state: StateStore,
+        log: EventLog,
+    ) -> None:
+        self.name, self.topics = name, topics
+        self._folds, self._state, self._log = folds, state, log
+        self._generations: dict[int, int] = {}
+        self._checkpoints: dict[int, Checkpoint] = {}
+        for partition in folds:
+            self._claim(partition)
+
+    def _claim(self, partition: int) -> None:
+        claim = retried(lambda: self._state.claim(self.name, partition))
+        self._generations[partition] = claim.generation
+        self._checkpoints[partition] = decode_checkpoint(claim.checkpoint)
+        self._send(self._checkpoints[partition].outbox)
+
+    def positions(self) -> dict[tuple[str, int], Position]:
+        """Return behind which position each (topic, partition) is to be read."""
+        return {
+            (topic, partition): checkpoint.positions.get(topic, START)
+            for partition, checkpoint in self._checkpoints.items()
+            for topic in self.topics
+        }
+
+    def step(self, batch: Batch) -> Commit:
+        """Fold a batch; the commit may follow later, in order."""
+        previous = self._checkpoints[batch.partition]
+        folded = self._folds[batch.partition].fold(batch, previous.seq + 1)
+        position = batch.messages[-1].position
+        checkpoint = advance(previous, batch.topic, position, len(batch.messages), folded.outbox)
+        self._checkpoints[batch.partition] = checkpoint
+        return Commit(self, batch.partition, folded, checkpoint)
+
+    def commit(self, commit: Commit) -> None:
+        """Write a folded batch, then append what it sends. Both are repeated until they succeed.
+
+        Repeating is safe: records are absolute values, and consumers drop repeated messages.
+
+        Raises:
+            Fenced: another process has claimed the partition.
+        """
+        generation = self._generations[commit.partition]
+        payload = encode_checkpoint(commit.checkpoint)
+        retried(lambda: self._state.commit(self.name, commit.partition, generation, commit.folded.writes, payload))
+        self._send(commit.folded.outbox)
+
+    def _send(self, outbox: Sequence[Outgoing]) -> None:
+        for topic in dict.fromkeys(topic for topic, _, _ in outbox):
+            messages = [(partition, payload) for t, partition, payload in outbox if t == topic]
+            retried(lambda topic=topic, messages=messages: self._log.append(topic, messages))  # type: ignore[misc]
+
+
+def retried(call: Callable[[], T]) -> T:
+    """Return the call's result, repeating it in place while its service is away: a flow waits, it does not end."""
+    while True:
+        try:
+            return call()
+        except Unavailable:
+            time.sleep(RETRY_S)
+
+
+class _CommitSink(DynamicSink[Commit]):
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> StatelessSinkPartition[Commit]:
+        return _CommitWriter()
+
+
+class _CommitWriter(StatelessSinkPartition[Commit]):
+    def write_batch(self, items: list[Commit]) -> None:
+        for commit in items:
+            commit.view.commit(commit)
+
+
+def build(
+    name: str, views: Sequence[View], open_log: Callable[[], EventLog], *, stop_at_head: bool = False
+) -> Dataflow:
+    """Return the dataflow that keeps some views; no two of them may read the same topic."""
+    by_topic = {topic: view for view in views for topic in view.topics}
+    after = {key: position for view in views for key, position in view.positions().items()}
+    flow = Dataflow(name)
+    batches = op.input("read_log", flow, LogSource(open_log, after, stop_at_head=stop_at_head))
+    commits = op.map("fold_batch", batches, lambda batch: by_topic[batch.topic].step(batch))
+    op.output("commit_batch", commits, _CommitSink())
+    return flow
+
+
+def run(flow: Dataflow) -> None:
+    """Run a dataflow in this process until it is stopped, or has read all it was to read."""
+    cli_main(flow, workers_per_process=1)  # type: ignore[no-untyped-call]

@@ -1,0 +1,12 @@
+"""The errors a user can act on: the command line prints their one line instead of a stack trace."""
+
+from __future__ import annotations
+
+from headrace.keys import DataDirError
+from headrace.settings import SettingsError
+from headrace.supervisor import SupervisorError
+from headrace.valkey import ValkeyMissing
+from online.connect import BadUrl
+from online.ports import Fenced, Unavailable
+
+USER_ERRORS = (BadUrl, DataDirError, Fenced, SettingsError, SupervisorError, Unavailable, ValkeyMissing)

@@ -1,0 +1,102 @@
+"""Settings: read once from the environment and the command line, then handed down as arguments."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """The settings do not fit; the message is one line that says what to do."""
+
+
+class Settings(BaseSettings):
+    """Settings of every process. Each is read from `HEADRACE_<NAME>`; URLs left empty mean the embedded service."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_", frozen=True, extra="ignore")
+
+    log: str = Field(default="", description="Event log: redis://, rediss:// or unix:// URL")
+    state: str = Field(default="", description="State store: redis://, rediss:// or unix:// URL")
+    warehouse: str = Field(default="", description="ClickHouse: http(s)://user:key@host:port/database")
+    data_dir: Path = Field(default=Path(".headrace"), description="Embedded services, artifacts, spools, logs")
+    host: str = Field(default="127.0.0.1", description="Address of the API; another than loopback needs API keys")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=8700, description="Port of the API")
+    partitions: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=4, description="User partitions of a new log; an existing log keeps its own"
+    )
+    api_workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="API processes")
+    api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="API keys, comma-separated; required unless the address is loopback"
+    )
+    click_window_s: Annotated[float, Field(gt=0)] = Field(
+        default=1800.0, description="Seconds of event time after which a slate's outcomes are learned"
+    )
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(key for key in (part.strip() for part in value.split(",")) if key)
+
+    @model_validator(mode="after")
+    def _is_closed_or_keyed(self) -> Self:
+        if not self.api_keys and not _is_loopback(self.host):
+            msg = f"HEADRACE_API_KEYS must be set before the API may listen on {self.host}; loopback needs none"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def key_digests(self) -> frozenset[str]:
+        """SHA-256 of the API keys, as the API compares them."""
+        return frozenset(sha256(key.encode()).hexdigest() for key in self.api_keys)
+
+    def shown(self) -> dict[str, object]:
+        """Return the settings without secrets."""
+        document = self.model_dump(mode="json")
+        for name in ("log", "state", "warehouse"):
+            document[name] = without_secret(document[name])
+        document["api_keys"] = len(self.api_keys)
+        return document
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Return the settings of the environment, with the command line's own values before them.
+
+    Raises:
+        SettingsError: a value does not fit.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = f"HEADRACE_{str(first['loc'][0]).upper()}: " if first["loc"] else ""
+        raise SettingsError(f"{name}{first['msg'].removeprefix('Value error, ')}") from None
+
+
+def without_secret(url: str) -> str:
+    """Return a URL without its password.
+
+    >>> without_secret("redis://user:secret@host:6379/0")
+    'redis://user:***@host:6379/0'
+    """
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user = parts.username or ""
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{parts.netloc.rpartition('@')[2]}"))
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

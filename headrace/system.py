@@ -1,0 +1,89 @@
+"""The whole system on one machine: which services run, how they find each other, and when each is ready."""
+
+from __future__ import annotations
+
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace import valkey, warehouse_server
+from headrace.keys import KEYS_FILE, Keys, load_keys, prepare_data_dir
+from headrace.settings import Settings
+from headrace.supervisor import Service, free_port
+
+FLOWS = ("state",)
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """Settings with every URL filled in, and the services to supervise."""
+
+    settings: Settings
+    services: tuple[Service, ...]
+
+    @property
+    def api_url(self) -> str:
+        """Where the API answers."""
+        return f"http://{self.settings.host}:{self.settings.port}"
+
+
+def plan(settings: Settings, *, flows: tuple[str, ...] = FLOWS, api: bool = True, warehouse: bool = True) -> System:
+    """Return the services for the settings: embedded ones for URLs left empty, then flows and API workers.
+
+    Raises:
+        DataDirError: the data directory cannot be used.
+        ValkeyMissing: an embedded Valkey is needed and not there.
+    """
+    data_dir = prepare_data_dir(settings.data_dir)
+    keys = load_keys(data_dir)
+    services: list[Service] = []
+    urls: dict[str, str] = {}
+    if not (settings.log and settings.state):
+        services.append(valkey.service(data_dir, keys.valkey))
+        urls = {name: valkey.url(valkey.socket_path(data_dir), keys.valkey) for name in ("log", "state")}
+    embedded_warehouse = _warehouse(data_dir, keys) if warehouse and not settings.warehouse else None
+    if embedded_warehouse is not None:
+        urls["warehouse"] = embedded_warehouse[1]
+    given = {name: value for name in ("log", "state", "warehouse") if (value := getattr(settings, name))}
+    filled = settings.model_copy(update={**urls, **given, "data_dir": data_dir})
+    env = environment(filled)
+    services += [_process("flow", name, env) for name in flows]
+    if api:
+        services += [_api(filled, number, env) for number in range(settings.api_workers)]
+    if embedded_warehouse is not None:
+        services.append(embedded_warehouse[0])
+    return System(filled, tuple(services))
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the settings as the environment of a child process."""
+    document = settings.model_dump(mode="json")
+    document["api_keys"] = ",".join(settings.api_keys)
+    return {f"HEADRACE_{name.upper()}": str(value) for name, value in document.items()}
+
+
+def _process(kind: str, name: str, env: dict[str, str]) -> Service:
+    argv = [sys.executable, "-m", "headrace", "run", kind, name]
+    return Service(name=f"{kind}-{name}", argv=argv, ready=lambda: True, env=env)
+
+
+def _api(settings: Settings, number: int, env: dict[str, str]) -> Service:
+    url = f"http://{settings.host}:{settings.port}/health/ready"
+    argv = [sys.executable, "-m", "headrace", "run", "api", str(number)]
+    return Service(name=f"api-{number}", argv=argv, ready=lambda: answers(url), env=env, ready_timeout_s=120.0)
+
+
+def _warehouse(data_dir: Path, keys: Keys) -> tuple[Service, str]:
+    port = free_port()
+    return warehouse_server.service(data_dir, port, data_dir / KEYS_FILE), warehouse_server.url(port, keys.warehouse)
+
+
+def answers(url: str, timeout_s: float = 1.0) -> bool:
+    """Say whether the URL answers with success."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_s) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

@@ -1,0 +1,1 @@
+"""The domain: pure folds, learners, the request pipeline, the ports and their adapters."""

@@ -1,0 +1,1 @@
+"""Adapters: each opens one product behind a port of `online.ports`."""

@@ -1,0 +1,71 @@
+"""The state store in memory: for the simulator in process, for the oracle of `verify`, and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Lock
+
+from online.ports import Claim, Fenced
+
+
+class MemoryState:
+    """A state store that lives and dies with its process."""
+
+    def __init__(self) -> None:
+        self._families: dict[tuple[int, str], dict[str, bytes]] = {}
+        self._generations: dict[tuple[str, int], int] = {}
+        self._checkpoints: dict[tuple[str, int], bytes] = {}
+        self._lock = Lock()
+
+    def get(self, partition: int, family: str, key: str) -> bytes | None:
+        return self._families.get((partition, family), {}).get(key)
+
+    def get_many(self, partition: int, family: str, keys: Sequence[str]) -> list[bytes | None]:
+        records = self._families.get((partition, family), {})
+        return [records.get(key) for key in keys]
+
+    def scan(self, partition: int, family: str) -> Iterator[tuple[str, bytes]]:
+        with self._lock:
+            records = list(self._families.get((partition, family), {}).items())
+        yield from records
+
+    def claim(self, view: str, partition: int) -> Claim:
+        with self._lock:
+            generation = self._generations[view, partition] = self._generations.get((view, partition), 0) + 1
+        return Claim(generation, self.checkpoint(view, partition))
+
+    def checkpoint(self, view: str, partition: int) -> bytes | None:
+        return self._checkpoints.get((view, partition))
+
+    def commit(
+        self,
+        view: str,
+        partition: int,
+        generation: int,
+        writes: Mapping[str, Mapping[str, bytes | None]],
+        checkpoint: bytes,
+    ) -> None:
+        with self._lock:
+            if self._generations.get((view, partition)) != generation:
+                raise Fenced(f"{view} of partition {partition} has another owner")
+            for family, records in writes.items():
+                kept = self._families.setdefault((partition, family), {})
+                for key, value in records.items():
+                    if value is None:
+                        kept.pop(key, None)
+                    else:
+                        kept[key] = value
+            self._checkpoints[view, partition] = checkpoint
+
+    def drop(self, view: str, partition: int, families: Sequence[str]) -> None:
+        with self._lock:
+            for family in families:
+                self._families.pop((partition, family), None)
+            self._checkpoints.pop((view, partition), None)
+
+    def footprint(self, partition: int, family: str) -> tuple[int, int]:
+        records = self._families.get((partition, family), {})
+        return len(records), sum(len(k) + len(v) for k, v in records.items())
+
+    def close(self) -> None:
+        """Nothing to release."""

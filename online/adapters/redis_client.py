@@ -1,0 +1,42 @@
+"""How both Redis adapters connect: no hidden retries, tight deadlines, one error for 'does not answer'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from online.ports import Unavailable
+
+KEY_PREFIX = "hr"
+
+
+def connect(url: str, timeout_s: float) -> Redis:
+    """Return a client that gives up after `timeout_s` and never retries by itself."""
+    return Redis.from_url(
+        url,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        health_check_interval=0,
+        protocol=2,
+    )
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Turn 'the server is away, loading, full or cannot write' into `Unavailable`."""
+    try:
+        yield
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        raise Unavailable(str(error)) from error
+    except ResponseError as error:
+        if str(error).split(" ", 1)[0] in ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN"):
+            raise Unavailable(str(error)) from error
+        raise

@@ -1,0 +1,199 @@
+"""The item arrays of a serving worker: a fold of catalogue items and update messages, gathered per request."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.item import Item, price_tier
+
+from .decay import Decay
+from .item_stats import ItemStats
+from .record import TYPE_CODES
+from .update import Update
+
+CATEGORIES_PER_ITEM = 4  # of an item's categories, the first ones count for ranking
+GROWTH = 1024
+
+_COUNTED = tuple(TYPE_CODES[t] for t in ("impression", "click", "add_to_cart", "purchase"))
+
+
+class Vocabulary:
+    """Dense codes of strings, in order of first sight; −1 stands for none."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+        self.names: list[str] = []
+
+    def code(self, name: str | None) -> int:
+        """Return the code of a name, giving it the next one when it is new.
+
+        >>> vocabulary = Vocabulary()
+        >>> vocabulary.code("a"), vocabulary.code("b"), vocabulary.code("a"), vocabulary.code(None)
+        (0, 1, 0, -1)
+        """
+        if name is None:
+            return -1
+        code = self.codes.get(name)
+        if code is None:
+            code = self.codes[name] = len(self.names)
+            self.names.append(name)
+        return code
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class ItemTable:
+    """Everything ranking reads of items, one row each. Rows are never reused: a deleted item stays, ineligible.
+
+    Arrays have spare capacity; only the first `len(table)` rows count. `statistics[p, row]` holds partition p's
+    popularity per half-life, then decayed impressions, clicks, carts and purchases, against `landmark`; `totals`
+    is their sum over partitions in fixed order.
+    """
+
+    def __init__(self, partitions: int, decay: Decay | None = None) -> None:
+        self.decay = decay or Decay()
+        self.landmark = 0.0
+        self.ids = Vocabulary()
+        self.categories, self.brands, self.tiers = Vocabulary(), Vocabulary(), Vocabulary()
+        self.documents: dict[str, Item] = {}
+        self.halves = len(self.decay.rates)
+        width = self.halves + len(_COUNTED)
+        self.statistics = np.zeros((partitions, GROWTH, width))
+        self.totals = np.zeros((GROWTH, width))
+        self.category = np.full((GROWTH, CATEGORIES_PER_ITEM), -1, np.int32)
+        self.brand = np.full(GROWTH, -1, np.int32)
+        self.tier = np.full(GROWTH, -1, np.int32)
+        self.available_from = np.full(GROWTH, np.inf)  # an item without a document is shown to nobody
+        self.available_to = np.full(GROWTH, np.inf)
+        self.created = np.full(GROWTH, np.inf)
+        self.applied: dict[int, int] = {}  # partition -> seq of the last update
+        self.version = 0  # changes with everything that changes a row
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def row(self, item_id: str) -> int:
+        """Return the item's row, adding one when it is new."""
+        row = self.ids.code(item_id)
+        if row >= len(self.brand):
+            self._grow()
+        return row
+
+    def _grow(self) -> None:
+        more = len(self.brand)
+        for name, fill in (
+            ("totals", 0.0), ("category", -1), ("brand", -1), ("tier", -1),
+            ("available_from", np.inf), ("available_to", np.inf), ("created", np.inf),
+        ):  # fmt: skip
+            array: NDArray[np.float64] = getattr(self, name)
+            setattr(self, name, np.concatenate([array, np.full((more, *array.shape[1:]), fill, array.dtype)]))
+        spare = np.zeros((self.statistics.shape[0], more, self.statistics.shape[2]))
+        self.statistics = np.concatenate([self.statistics, spare], axis=1)
+
+    def put(self, item: Item) -> None:
+        """Apply a catalogue document or tombstone; the last one in log order stands."""
+        row = self.row(item.item_id)
+        self.documents[item.item_id] = item
+        shown = item.available and not item.deleted
+        self.available_from[row] = (item.available_from or 0.0) if shown else np.inf
+        self.available_to[row] = np.inf if item.available_to is None else item.available_to
+        codes = [self.categories.code(c) for c in item.categories[:CATEGORIES_PER_ITEM]]
+        self.category[row] = codes + [-1] * (CATEGORIES_PER_ITEM - len(codes))
+        self.brand[row] = self.brands.code(item.brand)
+        self.tier[row] = self.tiers.code(price_tier(item.price))
+        self.created[row] = item.created_at
+        self.version += 1
+
+    def apply(self, update: Update) -> bool:
+        """Apply an update of one partition; return False for a repeated message, which changes nothing."""
+        if update.seq <= self.applied.get(update.partition, 0):
+            return False
+        self.applied[update.partition] = update.seq
+        for item_id, stats in update.items.items():
+            self.put_statistics(update.partition, item_id, stats)
+        self.version += 1
+        return True
+
+    def put_statistics(self, partition: int, item_id: str, stats: ItemStats) -> None:
+        """Set what one partition says about an item."""
+        if stats.landmark > self.landmark:
+            self._rebase(stats.landmark)
+        row = self.row(item_id)
+        values = self.statistics[partition, row]
+        behind = self.landmark - stats.landmark
+        factors = [np.exp(-rate * behind) for rate in self.decay.rates] if behind else [1.0] * self.halves
+        for i, weight in enumerate(stats.popularity):
+            values[i] = weight * factors[i]
+        for i, code in enumerate(_COUNTED, start=self.halves):
+            values[i] = stats.counts.get(code, 0.0) * factors[-1]
+        self.totals[row] = self.statistics[:, row].sum(axis=0)
+        self.created[row] = min(self.created[row], stats.first_time)
+
+    def _rebase(self, landmark: float) -> None:
+        factors = np.exp(-np.array(self.decay.rates) * (landmark - self.landmark))
+        scale = np.concatenate([factors, np.repeat(factors[-1], len(_COUNTED))])
+        self.statistics *= scale
+        self.totals *= scale
+        self.landmark = landmark
+
+    def popularity(self, now: float) -> NDArray[np.float64]:
+        """Return the popularity of all rows at `now`, one column per half-life, fastest first: (n, half-lives)."""
+        rates = np.array(self.decay.rates)
+        return self.totals[: len(self), : self.halves] * np.exp(-rates * (now - self.landmark))
+
+    def is_eligible(self, rows: NDArray[np.int32], now: float) -> NDArray[np.bool_]:
+        """Say which rows may be shown at `now`."""
+        return (self.available_from[rows] <= now) & (now < self.available_to[rows])
+
+    def facets(self, item_id: str) -> tuple[list[str], str | None, str | None]:
+        """Return (categories, brand, price tier) of an item, as ingest stamps them into events."""
+        item = self.documents.get(item_id)
+        if item is None:
+            return [], None, None
+        return item.categories, item.brand, price_tier(item.price)
+
+
+def top_rows(scores: NDArray[np.float64], limit: int) -> NDArray[np.int32]:
+    """Return the rows with the highest positive scores, best first, ties by row.
+
+    >>> top_rows(np.array([1.0, 3.0, 0.0, 3.0]), 3).tolist()
+    [1, 3, 0]
+    """
+    limit = min(limit, int(np.count_nonzero(scores > 0)))
+    if limit == 0:
+        return np.empty(0, np.int32)
+    cut = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+    rows = np.flatnonzero(scores >= cut)
+    return rows[np.lexsort((rows, -scores[rows]))][:limit].astype(np.int32)
+
+
+class ToplistCache:
+    """Ranked lists over the whole table, recomputed by the worker's follower, read by every request."""
+
+    def __init__(self, table: ItemTable, now: float, limit: int = 200) -> None:
+        eligible = table.is_eligible(np.arange(len(table), dtype=np.int32), now)
+        popularity = table.popularity(now) * eligible[:, None]
+        middle = popularity[:, table.halves // 2]
+        self.computed_at = now
+        self.popular = top_rows(middle, limit)
+        # rising = the fast share of popularity, with a floor that keeps single clicks from topping the list
+        floor = np.quantile(middle[middle > 0], 0.75) if (middle > 0).any() else 1.0
+        self.trending = top_rows(popularity[:, 0] ** 2 / (middle + floor), limit)
+        age = now - table.created[: len(table)]
+        self.new = top_rows(np.where(eligible & np.isfinite(age), 1.0 / (1.0 + np.maximum(age, 0.0)), 0.0), limit)
+        self.by_category = _grouped(table.category[: len(table), 0], middle, len(table.categories))
+        self.by_brand = _grouped(table.brand[: len(table)], middle, len(table.brands))
+
+
+def _grouped(
+    codes: NDArray[np.int32], scores: NDArray[np.float64], groups: int, limit: int = 50
+) -> list[NDArray[np.int32]]:
+    """Return each group's rows by falling score, at most `limit`; rows without score or group are left out."""
+    rows = np.flatnonzero((codes >= 0) & (scores > 0)).astype(np.int32)
+    rows = rows[np.lexsort((rows, -scores[rows], codes[rows]))]
+    bounds = np.searchsorted(codes[rows], np.arange(groups + 1))
+    return [rows[a : min(b, a + limit)] for a, b in pairwise(bounds.tolist())]

@@ -1,0 +1,195 @@
+"""The step of the user record: one event folded in. Pure: it sees the event and the record, nothing else."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from schemas.event import WEIGHTS, Event
+from schemas.user import User
+
+from .decay import Decay, Weights
+from .record import TYPE_CODES, Touch, UserRecord
+from .session import LATENESS_S, hash64
+
+_CART = {"add_to_cart": 1, "remove_from_cart": -1}
+_HIDES = frozenset({"hide", "not_interested"})
+RATING_NEUTRAL = 3.0  # the middle of a five-star scale says nothing either way
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Upper bounds of a record's tables; beyond them the weakest or oldest entries go."""
+
+    item: int = 64
+    category: int = 32
+    brand: int = 32
+    price_tier: int = 16
+    recent: int = 64
+    seen: int = 256
+    carted: int = 32
+    purchased: int = 256
+    hidden: int = 256
+    context: int = 16
+    dedup: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class FoldConfig:
+    """Parameters of the step: event weights, decay, caps and the dedup horizon (seconds of `received_at`)."""
+
+    weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
+    decay: Decay = field(default_factory=Decay)
+    caps: Caps = field(default_factory=Caps)
+    dedup_horizon_s: int = 7 * 86_400
+
+
+def event_weight(event: Event, weights: Mapping[str, float]) -> float:
+    """Return the event's value for affinities; a rating counts by its distance from the neutral 3.
+
+    >>> event_weight(Event(event_id="e", event_type="rating", timestamp=0, received_at=0, value=5.0), WEIGHTS)
+    2.0
+    """
+    weight = weights.get(event.event_type, 0.0)
+    if event.event_type == "rating" and event.value is not None:
+        return weight * max(-3.0, min(3.0, event.value - RATING_NEUTRAL))
+    return weight
+
+
+def is_duplicate(record: UserRecord, event: Event, config: FoldConfig) -> bool:
+    """Say whether the event id was folded within the dedup horizon; remember it if not."""
+    received = int(event.received_at)
+    dedup, oldest = record.dedup, received - config.dedup_horizon_s
+    key = hash64(event.event_id)
+    if dedup.get(key, oldest - 1) >= oldest:
+        return True
+    dedup[key] = received
+    while dedup and (dedup[first := next(iter(dedup))] < oldest or len(dedup) > config.caps.dedup):
+        del dedup[first]
+    return False
+
+
+def fold_event(record: UserRecord, event: Event, factors: Weights, landmark: float, config: FoldConfig) -> int:
+    """Fold one event that is no duplicate into the record, in place.
+
+    Args:
+        record: the user's record.
+        event: the event.
+        factors: `config.decay.at(event.timestamp, landmark)`, shared with the item aggregates.
+        landmark: `config.decay.landmark(event.timestamp)`.
+        config: parameters of the fold.
+
+    Returns:
+        How many touches the session tail gained (their indexes are found by `touched`).
+    """
+    time = event.timestamp
+    if record.landmark != landmark:
+        if landmark > record.landmark:
+            for table in record.affinities:
+                config.decay.rebase(table.values(), record.landmark, landmark)
+            record.landmark = landmark
+        else:
+            factors = config.decay.at(time, record.landmark)
+    code = TYPE_CODES[event.event_type]
+    record.counts[code] = record.counts.get(code, 0) + 1
+    weight = event_weight(event, config.weights)
+    if weight != 0.0:
+        _fold_affinities(record, event, [weight * f for f in factors], config.caps)
+    gained = _fold_touches(record, event, code, config.caps) if weight > 0.0 else 0
+    _fold_marks(record, event, weight, config.caps)
+    if time >= record.last_time:
+        record.last_time = time
+    if event.context and time >= record.context_time:
+        record.context = dict(list(event.context.items())[: config.caps.context])
+        record.context_time = time
+    return gained
+
+
+def _fold_affinities(record: UserRecord, event: Event, value: Weights, caps: Caps) -> None:
+    items, categories, brands, tiers = record.affinities
+    for item in event.items:
+        _add(items, item.item_id, value, caps.item)
+        if item.categories:
+            for category in item.categories:
+                _add(categories, category, value, caps.category)
+        if item.brand is not None:
+            _add(brands, item.brand, value, caps.brand)
+        if item.price_tier is not None:
+            _add(tiers, item.price_tier, value, caps.price_tier)
+
+
+def _add(table: dict[str, Weights], key: str, value: Weights, cap: int) -> None:
+    weights = table.get(key)
+    if weights is None:
+        table[key] = value.copy()
+        if len(table) > cap:
+            _keep_strongest(table, cap)
+        return
+    for i, v in enumerate(value):
+        weights[i] += v
+
+
+def _keep_strongest(table: dict[str, Weights], cap: int) -> None:
+    """Drop the weakest eighth, so that a full table is not sorted again at every new key."""
+    keep = cap - cap // 8
+    weakest = sorted(table, key=lambda k: (max(map(abs, table[k])), k))[: len(table) - keep]
+    for key in weakest:
+        del table[key]
+
+
+def _fold_touches(record: UserRecord, event: Event, code: int, caps: Caps) -> int:
+    recent, time = record.recent, event.timestamp
+    if recent and time < recent[-1].time - LATENESS_S:
+        record.dropped_late += len(event.items)
+        return 0
+    session = crc32(event.session_id.encode()) if event.session_id else 0
+    for item in event.items:
+        touch = Touch(time, item.item_id, code, session)
+        if not recent or recent[-1] <= touch:
+            recent.append(touch)
+        else:
+            insort(recent, touch)
+    if len(recent) > caps.recent:
+        del recent[: len(recent) - caps.recent]
+    return len(event.items)
+
+
+def _fold_marks(record: UserRecord, event: Event, weight: float, caps: Caps) -> None:
+    kind, time = event.event_type, int(event.timestamp)
+    if kind in _CART:
+        for item in event.items:
+            if time >= abs(record.carted.get(item.item_id, 0)):
+                record.carted[item.item_id] = _CART[kind] * time
+        _keep_latest(record.carted, caps.carted)
+    elif kind == "purchase":
+        _mark(record.purchased, event, time, caps.purchased)
+    elif kind in _HIDES:
+        _mark(record.hidden, event, time, caps.hidden)
+    if weight > 0.0:
+        _mark(record.seen, event, time, caps.seen)
+
+
+def _mark(table: dict[str, int], event: Event, time: int, cap: int) -> None:
+    for item in event.items:
+        if time >= table.get(item.item_id, 0):
+            table[item.item_id] = time
+    _keep_latest(table, cap)
+
+
+def _keep_latest(table: dict[str, int], cap: int) -> None:
+    if len(table) <= cap:
+        return
+    oldest = sorted(table, key=lambda k: (abs(table[k]), k))[: len(table) - (cap - cap // 8)]
+    for key in oldest:
+        del table[key]
+
+
+def fold_user(record: UserRecord, user: User) -> None:
+    """Fold a user document into the record: the latest one's labels and context stand."""
+    if user.updated_at < record.labels_time:
+        return
+    record.labels, record.labels_time = user.labels, user.updated_at
+    if user.context and user.updated_at >= record.context_time:
+        record.context, record.context_time = user.context, user.updated_at

@@ -1,0 +1,105 @@
+"""Retrieval: each retriever names candidates for a request; the union of them is ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from online.core.features import Retrieved, shares
+from online.core.item_table import ToplistCache
+from online.core.policy_document import SOURCES
+from online.core.record import UserRecord
+from online.world import World
+
+PER_RETRIEVER = 200
+AFFINITY_KEYS = 4  # categories and brands a user's affinity retriever follows
+BIT = {name: np.uint8(1 << i) for i, name in enumerate(SOURCES)}
+
+Rows = NDArray[np.int32]
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What retrievers look at: the record, the session's items oldest first, and the moment."""
+
+    record: UserRecord
+    session_items: Sequence[str]
+    session_rows: Rows
+    now: float
+
+
+def _session_knn(world: World, tops: ToplistCache, query: Query) -> tuple[Rows, Scores]:
+    if not len(query.session_rows):
+        return _none()
+    rows, scores = world.sessions.query(query.session_rows, now=query.now, limit=PER_RETRIEVER)
+    return rows, scores.astype(np.float64)
+
+
+def _vectors(world: World, tops: ToplistCache, query: Query) -> tuple[Rows, Scores]:
+    vectors = world.vectors
+    items = query.session_items or [t.item_id for t in query.record.recent[-10:]]
+    direction = vectors.query(items) if vectors is not None else None
+    if vectors is None or direction is None:
+        return _none()
+    labels, cosines = vectors.nearest.search(direction, min(PER_RETRIEVER, len(vectors.nearest)))
+    rows = np.array([world.table.row(vectors.ids[label]) for label in labels.tolist()], np.int32)
+    return rows, cosines.astype(np.float64)
+
+
+def _affinity(world: World, tops: ToplistCache, query: Query) -> tuple[Rows, Scores]:
+    record, table = query.record, world.table
+    found: list[Rows] = []
+    for facet, codes, lists in (
+        (record.affinities[1], table.categories.codes, tops.by_category),
+        (record.affinities[2], table.brands.codes, tops.by_brand),
+    ):
+        strength = shares(facet, table.decay, query.now, record.landmark)
+        best = sorted(strength, key=lambda key: (-sum(strength[key]), key))[:AFFINITY_KEYS]
+        found += [
+            lists[codes[key]] for key in best if sum(strength[key]) > 0 and codes.get(key, len(lists)) < len(lists)
+        ]
+    return _ranked(np.concatenate(found)[: 2 * PER_RETRIEVER]) if found else _none()
+
+
+def _listed(name: str) -> Callable[[World, ToplistCache, Query], tuple[Rows, Scores]]:
+    def retrieve(world: World, tops: ToplistCache, query: Query) -> tuple[Rows, Scores]:
+        rows: Rows = getattr(tops, name)
+        return _ranked(rows[: PER_RETRIEVER // 2])
+
+    return retrieve
+
+
+def _none() -> tuple[Rows, Scores]:
+    return np.empty(0, np.int32), np.empty(0)
+
+
+def _ranked(rows: Rows) -> tuple[Rows, Scores]:
+    return rows, np.ones(len(rows))
+
+
+RETRIEVERS: dict[str, Callable[[World, ToplistCache, Query], tuple[Rows, Scores]]] = {
+    "session_knn": _session_knn,
+    "vectors": _vectors,
+    "affinity": _affinity,
+    "trending": _listed("trending"),
+    "popular": _listed("popular"),
+    "new": _listed("new"),
+}
+
+
+def retrieve(world: World, tops: ToplistCache, query: Query, names: Sequence[str]) -> Retrieved:
+    """Return the union of the named retrievers' candidates, each row once, in order of row."""
+    found = {name: RETRIEVERS[name](world, tops, query) for name in names}
+    rows = np.unique(np.concatenate([r for r, _ in found.values()])) if found else np.empty(0, np.int32)
+    sources = np.zeros(len(rows), np.uint8)
+    scores = {"session_knn": np.zeros(len(rows)), "vectors": np.zeros(len(rows))}
+    for name, (own, values) in found.items():
+        at = np.searchsorted(rows, own)
+        sources[at] |= BIT[name]
+        if name in scores:
+            scores[name][at] = values
+    return Retrieved(rows.astype(np.int32), scores["session_knn"], scores["vectors"], sources)

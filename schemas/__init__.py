@@ -1,0 +1,1 @@
+"""What crosses a boundary, declared once: events, items, users, slates and outcomes."""

@@ -1,0 +1,85 @@
+"""Field types and parsing rules that several documents share."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic.alias_generators import to_camel
+
+SCHEMA_VERSION = 1
+
+EPOCH_MAX_S = 4_102_444_800.0  # 2100-01-01: anything later is a unit mistake, not a date
+EPOCH_MS_FROM = 1e11  # numbers above this are milliseconds (as seconds they would be the year 5138)
+
+
+def epoch_seconds(value: Any) -> float:
+    """Return epoch seconds from RFC 3339 text, epoch seconds or epoch milliseconds.
+
+    Raises:
+        ValueError: the value is no time, is not finite, or lies outside 1970-2100.
+
+    >>> epoch_seconds("1970-01-01T00:01:00Z"), epoch_seconds(1700000000123), epoch_seconds("12.5")
+    (60.0, 1700000000.123, 12.5)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        msg = "a time is RFC 3339 text, epoch seconds or epoch milliseconds"
+        raise ValueError(msg)
+    seconds = _from_text(value) if isinstance(value, str) else float(value)
+    if abs(seconds) > EPOCH_MS_FROM:
+        seconds /= 1000.0
+    if not (math.isfinite(seconds) and 0.0 <= seconds <= EPOCH_MAX_S):
+        msg = "the time lies outside the years 1970 to 2100"
+        raise ValueError(msg)
+    return seconds
+
+
+def _from_text(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        msg = "a time is RFC 3339 text, epoch seconds or epoch milliseconds"
+        raise ValueError(msg) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.timestamp()
+
+
+def _text_id(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+EpochSeconds = Annotated[
+    float,
+    BeforeValidator(epoch_seconds, json_schema_input_type=str | int | float),
+    Field(description="RFC 3339 text, epoch seconds or epoch milliseconds; kept as epoch seconds"),
+]
+Id = Annotated[
+    str,
+    BeforeValidator(_text_id, json_schema_input_type=str | int),
+    StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$"),
+]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Scalar = Annotated[str, StringConstraints(max_length=1024)] | bool | int | float | None
+Context = Annotated[dict[Label, Scalar], Field(max_length=32)]
+Document = Annotated[dict[Label, JsonValue], Field(max_length=256)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Edge(BaseModel):
+    """A document at the HTTP edge: snake_case canonical, camelCase accepted, unknown fields refused."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        ser_json_inf_nan="strings",
+    )

@@ -1,0 +1,158 @@
+"""Slates: the request at the HTTP edge, the answer, and the record on the log from which a slate can be replayed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+import msgspec
+from pydantic import AliasChoices, BaseModel, Field, model_validator
+
+from schemas.fields import SCHEMA_VERSION, Context, Edge, EpochSeconds, Id, Label
+
+MAX_SLATE = 100
+DEFAULT_SLATE = 10
+
+
+class RecommendIn(Edge):
+    """What a client asks: who, where, how many, and what to leave out."""
+
+    user_id: Id | None = None
+    visitor_id: Id | None = None
+    session_id: Id | None = None
+    surface: Label = "home"
+    n: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MAX_SLATE,
+            validation_alias=AliasChoices("n", "count", "num_results", "numResults", "page_size", "pageSize"),
+        ),
+    ] = DEFAULT_SLATE
+    item_id: Id | None = Field(default=None, description="The item the user looks at, on item pages")
+    session_items: Annotated[list[Id], Field(max_length=100)] = Field(
+        default=[],
+        description="Items of this session, oldest first, when the caller knows better than the log",
+    )
+    context: Context = {}
+    exclude_item_ids: Annotated[list[Id], Field(max_length=1000)] = []
+    exclude_seen: bool = False
+    exclude_purchased: bool = True
+    diversity: Annotated[float, Field(ge=0, le=10)] | None = None
+    exploration: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="Share of uniform draws per slot; default: the policy's"
+    )
+    return_properties: Annotated[list[Label], Field(max_length=64)] = []
+    explain: bool = False
+    policy: Label | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    timestamp: EpochSeconds | None = Field(
+        default=None, description="The moment to rank for, for replays of the past; default and latest: now"
+    )
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> Self:
+        if self.user_id is None and self.visitor_id is None and not self.session_items and self.item_id is None:
+            msg = "give user_id, visitor_id, session_items or item_id"
+            raise ValueError(msg)
+        return self
+
+
+class Reason(BaseModel):
+    """Why an item is in the slate; `item_id` names the item it follows from, if one does."""
+
+    code: str
+    text: str
+    item_id: str | None = None
+
+
+class SlateItem(BaseModel):
+    """One slot."""
+
+    item_id: str
+    position: int
+    score: float
+    propensity: float
+    source: str
+    reason: Reason
+    properties: dict[str, Any] | None = None
+    features: dict[str, float] | None = Field(default=None, description="With explain: feature -> contribution")
+
+
+class Fallback(BaseModel):
+    """The rung of the ladder that answered instead of the personal one, and why."""
+
+    rung: str
+    why: str
+
+
+class StateAsOf(BaseModel):
+    """Up to where the user's events are reflected: position of the last one, and its age at serving time."""
+
+    position: str | None
+    lag_ms: float | None
+
+
+class SlateOut(BaseModel):
+    """The answer to a recommendation request."""
+
+    recommendation_id: str
+    decision_id: str
+    items: list[SlateItem]
+    policy_id: str
+    model_version: str
+    experiment: dict[str, str] | None = None
+    fallback: Fallback | None
+    state_as_of: StateAsOf
+    ope_valid: bool
+    took_ms: float
+    next_cursor: str | None = None
+
+
+class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One served slate on the log: everything its ranking read, so that it can be replayed and evaluated.
+
+    Matrices are little-endian bytes in C order, one row per candidate: `features` float32 (c, f), `utilities`
+    float64 (c,), `groups` int32 (c, 2), `eligible` uint8 (c,), `sources` uint8 (c,) bit sets over `source_names`.
+    `slots` are candidate indexes; `propensities` are conditional on the slots before.
+    """
+
+    recommendation_id: str
+    decision_id: str
+    partition: int
+    user_key: str | None
+    surface: str
+    time: float  # the moment ranked for
+    served_at: float  # the server's clock
+    n: int
+    request: dict[str, Any]
+    session_items: list[str]
+    record_position: str
+    updates: dict[int, int]  # partition -> seq of the item aggregates read
+    model_version: str
+    index_version: int
+    policy_id: str
+    rung: str
+    why: str
+    tau: float
+    epsilon: float
+    diversity: float
+    seed: int
+    candidates: list[str]
+    feature_names: list[str]
+    source_names: list[str]
+    features: bytes
+    utilities: bytes
+    groups: bytes
+    eligible: bytes
+    sources: bytes
+    slots: list[int]
+    propensities: list[float]
+    removed: dict[str, int] = {}  # reason -> candidates it made ineligible
+    ope_valid: bool = True
+    ope_why: str = ""
+    stages_us: dict[str, float] = {}
+    schema_version: int = SCHEMA_VERSION
+
+
+encode_slate = msgspec.msgpack.Encoder().encode
+decode_slate = msgspec.msgpack.Decoder(Slate).decode

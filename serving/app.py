@@ -1,0 +1,92 @@
+"""The ASGI application of a serving worker."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from schemas.event import EventIn
+from schemas.item import ItemIn
+from schemas.slate import RecommendIn
+from schemas.user import UserIn
+
+from . import catalogue, events, recommendations
+from .body import describe
+from .catalogue import ItemBatchIn
+from .events import EventBatchIn
+from .problem import Problem, install, problem_response
+from .worker import Worker
+
+_OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
+
+
+class _KeyCheck:
+    """Ask for an API key, in `X-API-Key` or as a bearer token, on every path but health."""
+
+    def __init__(self, app: ASGIApp, digests: frozenset[str]) -> None:
+        self._app, self._digests = app, digests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS and not self._knows(Request(scope)):
+            problem = Problem(401, "no_key", "send a valid key as X-API-Key or bearer token")
+            await problem_response(problem)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _knows(self, request: Request) -> bool:
+        given = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
+        digest = sha256(given.encode()).hexdigest()
+        return any(hmac.compare_digest(digest, known) for known in self._digests)
+
+
+def create_app(worker: Worker) -> FastAPI:
+    """Return the application; its lifespan starts and stops the worker's threads."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        worker.start()
+        yield
+        worker.close()
+
+    app = FastAPIOffline(title="Headrace", version="0.1.0", lifespan=lifespan, redoc_url=None)
+    install(app)
+    if worker.ports.keys:
+        app.add_middleware(_KeyCheck, digests=worker.ports.keys)
+    app.include_router(events.router(worker))
+    app.include_router(catalogue.router(worker))
+    app.include_router(recommendations.router(worker))
+    _add_operations(app, worker)
+    describe(app, [EventIn, EventBatchIn, ItemIn, ItemBatchIn, UserIn, RecommendIn])
+    return app
+
+
+def _add_operations(app: FastAPI, worker: Worker) -> None:
+    @app.get("/health/live", tags=["Running it"])
+    async def live() -> Response:
+        """Say that the process answers."""
+        return Response(b'{"status":"live"}', media_type="application/json")
+
+    @app.get("/health/ready", tags=["Running it"])
+    async def ready() -> Response:
+        """Say whether the worker has caught up with the log and may take traffic."""
+        status = {"status": "ready" if worker.is_ready else "catching up", "items": len(worker.world.table)}
+        return Response(msgspec.json.encode(status), 200 if worker.is_ready else 503, media_type="application/json")
+
+    @app.get("/metrics", tags=["Running it"])
+    async def metrics() -> Response:
+        """Return Prometheus metrics."""
+        worker.metrics.spooled_bytes.set(worker.appender.spooled_bytes)
+        worker.metrics.log_away.set(worker.appender.is_log_away)
+        worker.metrics.items.set(len(worker.world.table))
+        worker.metrics.model_version.labels("ranker").set(worker.world.ranker_version)
+        vectors = worker.world.vectors
+        worker.metrics.model_version.labels("vectors").set(vectors.version if vectors else 0)
+        return Response(generate_latest(worker.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,139 @@
+"""The thread that keeps a worker's world up to date: catalogue, item aggregates, sessions, vectors and ranker."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Event, Thread
+
+import msgspec
+
+from online.core.catalogue import CATALOGUE_VIEW, ITEM_DOCUMENT, ITEMS
+from online.core.checkpoint import decode_checkpoint
+from online.core.item_stats import decode_item_stats
+from online.core.partition import ITEM
+from online.core.ranker import read_ranker
+from online.core.update import UPDATES, decode_update
+from online.ports import START, Artifact, ArtifactStore, Batch, CorruptArtifact, EventLog, StateStore, Unavailable
+from online.world import RANKER, VECTORS, Vectors, World
+from schemas.item import decode_item
+
+logger = logging.getLogger(__name__)
+
+WAIT_S = 0.25
+REFRESH_S = 1.0  # between toplists
+ARTIFACTS_S = 0.5  # between looks for new versions
+RETRY_S = 0.5
+
+
+class Follower:
+    """Loads a snapshot of the shared views, then follows the log for ever."""
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        open_log: Callable[[], EventLog],
+        state: StateStore,
+        artifacts: ArtifactStore,
+        open_vectors: Callable[[Artifact], Vectors],
+        partitions: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._world, self._open_log, self._state = world, open_log, state
+        self._artifacts, self._open_vectors = artifacts, open_vectors
+        self._partitions, self._clock = partitions, clock
+        self._after: dict[tuple[str, int], str] = {}
+        self._refused: dict[str, int] = {}
+        self._closing = Event()
+        self.at_head = Event()
+        self._thread = Thread(target=self._run, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; `at_head` is set once the world is as new as the log was at some moment since."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        loaded = False
+        while not self._closing.is_set():
+            try:
+                if not loaded:
+                    self._load()
+                    loaded = True
+                self._follow(self._open_log())
+            except Unavailable as error:
+                logger.warning("cannot follow the log yet: %s", error)
+                self._closing.wait(RETRY_S)
+
+    def _load(self) -> None:
+        """Load what the state store holds; messages behind it are applied again, which changes nothing."""
+        checkpoint = decode_checkpoint(self._state.checkpoint(CATALOGUE_VIEW, 0))
+        for _, payload in self._state.scan(0, ITEM_DOCUMENT):
+            self._world.table.put(decode_item(payload))
+        for partition in range(self._partitions):
+            for item_id, payload in self._state.scan(partition, ITEM):
+                self._world.table.put_statistics(partition, item_id, decode_item_stats(payload))
+        self._after = {(ITEMS, 0): checkpoint.positions.get(ITEMS, START), (UPDATES, 0): START}
+
+    def _follow(self, log: EventLog) -> None:
+        refreshed = looked = 0.0
+        version = -1
+        try:
+            while not self._closing.is_set():
+                batches = log.read(self._after, max_messages=500, wait_s=WAIT_S if self.at_head.is_set() else 0.0)
+                for batch in batches:
+                    self._apply(batch)
+                now = time.monotonic()
+                if now - looked > ARTIFACTS_S:
+                    self._swap()
+                    looked = now
+                if self._world.table.version != version and (now - refreshed > REFRESH_S or not self.at_head.is_set()):
+                    self._world.refresh(self._clock())
+                    refreshed, version = now, self._world.table.version
+                if not batches and not self.at_head.is_set():
+                    self.at_head.set()
+        finally:
+            log.close()
+
+    def _apply(self, batch: Batch) -> None:
+        for message in batch.messages:
+            try:
+                if batch.topic == ITEMS:
+                    self._world.table.put(decode_item(message.payload))
+                else:
+                    self._world.apply(decode_update(message.payload))
+            except msgspec.MsgspecError as error:
+                logger.error("skipping %s %s: %s", batch.topic, message.position, error)
+            self._after[batch.topic, batch.partition] = message.position
+
+    def _swap(self) -> None:
+        """Open newer versions of the artifacts; on doubt the running ones keep serving."""
+        for name, running, install in (
+            (VECTORS, self._world.vectors.version if self._world.vectors else 0, self._install_vectors),
+            (RANKER, self._world.ranker_version, self._install_ranker),
+        ):
+            newest = self._artifacts.latest(name)
+            if newest is None or newest <= max(running, self._refused.get(name, 0)):
+                continue
+            try:
+                artifact = self._artifacts.open(name, newest)
+                if artifact is not None:
+                    install(artifact)
+                    logger.info("serving %s %d", name, newest)
+            except (CorruptArtifact, ValueError, OSError, msgspec.MsgspecError) as error:
+                self._refused[name] = newest
+                logger.error("refusing %s %d: %s", name, newest, error)
+
+    def _install_vectors(self, artifact: Artifact) -> None:
+        self._world.vectors = self._open_vectors(artifact)
+
+    def _install_ranker(self, artifact: Artifact) -> None:
+        ranker = read_ranker(artifact.files["ranker.json"].read_bytes(), str(artifact.version))
+        self._world.ranker, self._world.ranker_version = ranker, artifact.version

@@ -1,0 +1,192 @@
+"""Recommendations: resolve the request, read the record, run the ranking path, keep the slate, answer."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import replace
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from online.core.explain import reason_of
+from online.core.features import NAMES
+from online.core.policy_document import DEFAULT_POLICY, POLICIES, SIMILAR_POLICY, SOURCES, Policy
+from online.core.record import UserRecord
+from online.pipeline import SlateRequest, recommend
+from online.ports import Unavailable
+from schemas.event import user_key
+from schemas.slate import DEFAULT_SLATE, MAX_SLATE, RecommendIn, Slate, SlateOut, encode_slate
+
+from .body import parse, read_body, takes
+from .problem import Problem, ProblemOut
+from .spool import SpoolFull
+from .worker import SLATES, Worker
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {422: {"model": ProblemOut}}
+ITEM_SURFACE = "item"
+
+Count = Annotated[int, Query(ge=1, le=MAX_SLATE)]
+PathId = Annotated[str, Path(min_length=1, max_length=256)]
+
+
+class _Stages:
+    """Microseconds per stage of a request."""
+
+    def __init__(self) -> None:
+        self.began = self._last = time.perf_counter()
+        self.us: dict[str, float] = {}
+
+    def __call__(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.us[stage] = round((now - self._last) * 1e6, 1)
+        self._last = now
+
+
+def router(worker: Worker) -> APIRouter:
+    """Return the routes of the recommendations."""
+    routes = APIRouter(tags=["Recommendations"])
+
+    @routes.post("/v1/recommendations", response_model=SlateOut, responses=PROBLEMS, openapi_extra=takes(RecommendIn))
+    async def post_recommendations(request: Request) -> Response:
+        """Return a slate for a user, a visitor, a session or an item page."""
+        return _answer(worker, parse(RecommendIn, await read_body(request)))
+
+    @routes.get("/v1/recommendations/{user_id}", response_model=SlateOut, responses=PROBLEMS)
+    async def get_recommendations(
+        user_id: PathId, n: Count = DEFAULT_SLATE, surface: Annotated[str, Query(max_length=128)] = "home"
+    ) -> Response:
+        """Return a slate for a user: the same as POST, for a curl."""
+        return _answer(worker, RecommendIn(user_id=user_id, n=n, surface=surface or "home"))
+
+    @routes.get("/v1/items/{item_id}/similar", response_model=SlateOut, responses=PROBLEMS)
+    async def get_similar(item_id: PathId, n: Count = DEFAULT_SLATE) -> Response:
+        """Return items like an item: from the sessions that saw it, by vector, and from its category."""
+        if item_id not in worker.world.table.ids.codes:
+            raise Problem(404, "no_item", "there is no such item; PUT it, or send events on it")
+        ask = RecommendIn(item_id=item_id, n=n, surface=ITEM_SURFACE, policy=SIMILAR_POLICY)
+        return _answer(worker, ask)
+
+    return routes
+
+
+def _answer(worker: Worker, ask: RecommendIn) -> Response:
+    stages = _Stages()
+    key = user_key(ask.user_id, ask.visitor_id) if ask.user_id or ask.visitor_id else None
+    record, degraded = _record(worker, key)
+    stages("record")
+    request = _resolved(worker, ask, key)
+    slate = recommend(worker.world, request, record, degraded=degraded, stopwatch=stages)
+    slate.stages_us = stages.us
+    try:
+        worker.appender.keep((SLATES, slate.partition, encode_slate(slate)))
+    except (SpoolFull, OSError) as error:
+        slate.ope_valid, slate.ope_why = False, f"not logged: {error}"
+    stages("log")
+    payload = msgspec.json.encode(_described(worker, ask, slate, record, stages.began))
+    worker.metrics.slates.labels(_surface_label(worker, slate.surface), slate.rung).inc()
+    worker.metrics.slate_seconds.observe(time.perf_counter() - stages.began)
+    return Response(payload, media_type="application/json")
+
+
+def _record(worker: Worker, key: str | None) -> tuple[UserRecord | None, str]:
+    if key is None:
+        return None, ""
+    try:
+        return worker.record(key), ""
+    except Unavailable as error:
+        return None, f"the state store does not answer: {error}"
+
+
+def _policy(name: str | None) -> Policy:
+    try:
+        return POLICIES[name or DEFAULT_POLICY]
+    except KeyError:
+        raise Problem(422, "unknown_policy", f"policy is one of {', '.join(sorted(POLICIES))}") from None
+
+
+def _resolved(worker: Worker, ask: RecommendIn, key: str | None) -> SlateRequest:
+    policy = _policy(ask.policy)
+    overrides = {"diversity": ask.diversity, "epsilon": ask.exploration}
+    slots = replace(policy.slots, **{name: value for name, value in overrides.items() if value is not None})
+    served_at = time.time()
+    partition = worker.partition(key or f"s{'/'.join(ask.session_items)}")
+    return SlateRequest(
+        recommendation_id=f"{partition:x}-{int(served_at * 1000):011x}{secrets.token_hex(8)}",
+        partition=partition,
+        user_key=key,
+        surface=ask.surface,
+        n=ask.n,
+        now=served_at if ask.timestamp is None else min(ask.timestamp, served_at),
+        served_at=served_at,
+        seed=secrets.randbits(63) if ask.seed is None else ask.seed,
+        policy=policy,
+        slots=slots,
+        item_id=ask.item_id,
+        session_items=ask.session_items,
+        exclude_item_ids=ask.exclude_item_ids,
+        exclude_seen=ask.exclude_seen,
+        exclude_purchased=ask.exclude_purchased,
+        seed_given=ask.seed is not None,
+        as_asked=ask.model_dump(exclude_unset=True),
+    )
+
+
+def _surface_label(worker: Worker, surface: str) -> str:
+    """Bound the label: a client may send any surface."""
+    known = worker.surfaces
+    if surface not in known and len(known) < 32:
+        known.add(surface)
+    return surface if surface in known else "other"
+
+
+def _described(
+    worker: Worker, ask: RecommendIn, slate: Slate, record: UserRecord | None, began: float
+) -> dict[str, Any]:
+    features = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))
+    utilities = np.frombuffer(slate.utilities)
+    sources = np.frombuffer(slate.sources, np.uint8)
+    items = []
+    for place, (candidate, propensity) in enumerate(zip(slate.slots, slate.propensities, strict=True), start=1):
+        names = [name for i, name in enumerate(SOURCES) if sources[candidate] >> i & 1]
+        item: dict[str, Any] = {
+            "item_id": slate.candidates[candidate],
+            "position": place,
+            "score": round(float(utilities[candidate]), 6),
+            "propensity": propensity,
+            "source": names[0] if names else "static",
+            "reason": reason_of(slate, candidate, worker.world.table, worker.world.ranker),
+        }
+        if ask.return_properties:
+            item["properties"] = _properties(worker, slate.candidates[candidate], ask.return_properties)
+        if ask.explain:
+            contributions = features[candidate] * worker.world.ranker.weights
+            item["features"] = dict(zip(NAMES, contributions.round(6).tolist(), strict=True))
+        items.append(item)
+    personal = slate.rung == "personal"
+    return {
+        "recommendation_id": slate.recommendation_id,
+        "decision_id": slate.decision_id,
+        "items": items,
+        "policy_id": slate.policy_id,
+        "model_version": slate.model_version,
+        "experiment": None,
+        "fallback": None if personal else {"rung": slate.rung, "why": slate.why},
+        "state_as_of": {
+            "position": record.position if record else None,
+            "lag_ms": round(max(0.0, slate.time - record.last_time) * 1000, 3) if record else None,
+        },
+        "ope_valid": slate.ope_valid,
+        "took_ms": round((time.perf_counter() - began) * 1000, 3),
+        "next_cursor": None,
+    }
+
+
+def _properties(worker: Worker, item_id: str, names: list[str]) -> dict[str, Any]:
+    document = worker.world.table.documents.get(item_id)
+    if document is None:
+        return {}
+    known = {**msgspec.to_builtins(document), **document.attributes}
+    return {name: known[name] for name in names if name in known}

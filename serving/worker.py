@@ -1,0 +1,93 @@
+"""One serving worker: what its routes share, and its threads."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from online.core.catalogue import ITEMS
+from online.core.partition import EVENTS, USER, USERS, partition_of
+from online.core.record import UserRecord, decode_record
+from online.core.update import DEAD, UPDATES
+from online.ports import Artifact, ArtifactStore, EventLog, StateStore
+from online.world import Vectors, World
+
+from .appender import Appender
+from .breaker import Breaker
+from .follower import Follower
+from .metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+SLATES = "slates"
+TOPICS = (EVENTS, USERS, SLATES)
+"""Topics with one partition per user partition; the others have a single one."""
+SINGLE_TOPICS = (ITEMS, UPDATES, DEAD)
+STATE_DEADLINE_S = 0.02
+STATE_REST_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """How a worker reaches the rest of the system."""
+
+    open_log: Callable[[], EventLog]
+    state: StateStore  # opened with a deadline of about `STATE_DEADLINE_S`
+    artifacts: ArtifactStore
+    open_vectors: Callable[[Artifact], Vectors]
+    spool_directory: Path
+    partitions: int
+    name: str
+    keys: frozenset[str] = frozenset()  # SHA-256 of the API keys; empty: no key is asked
+
+
+class Worker:
+    """The state of one serving process."""
+
+    def __init__(self, ports: Ports, world: World) -> None:
+        self.ports, self.world = ports, world
+        self.partitions = ports.partitions
+        self.metrics = Metrics()
+        self.appender = Appender(ports.open_log(), ports.spool_directory, ports.name)
+        self.follower = Follower(
+            world,
+            open_log=ports.open_log,
+            state=ports.state,
+            artifacts=ports.artifacts,
+            open_vectors=ports.open_vectors,
+            partitions=ports.partitions,
+            clock=time.time,
+        )
+        self.surfaces: set[str] = set()  # seen so far, for a bounded metrics label
+        self._state_breaker = Breaker(rest_s=STATE_REST_S, clock=time.monotonic)
+
+    def start(self) -> None:
+        """Start the threads."""
+        self.appender.start()
+        self.follower.start()
+
+    def close(self) -> None:
+        """Stop the threads; what is not shipped stays in the spool."""
+        self.follower.close()
+        self.appender.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Say whether the world has caught up with the log since the start."""
+        return self.follower.at_head.is_set()
+
+    def partition(self, user_key: str) -> int:
+        """Return the partition of a user."""
+        return partition_of(user_key, self.partitions)
+
+    def record(self, user_key: str) -> UserRecord | None:
+        """Return the user's record, None when there is none.
+
+        Raises:
+            Unavailable: the state store does not answer in time.
+        """
+        payload = self._state_breaker.call(lambda: self.ports.state.get(self.partition(user_key), USER, user_key))
+        return None if payload is None else decode_record(payload)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from online.core.decay import Decay
+from online.core.item_stats import ItemStats, count_item
+from online.core.item_table import ItemTable, ToplistCache
+from online.core.record import TYPE_CODES
+from online.core.update import Update
+from schemas.item import Item
+
+T0 = 1_700_000_000.0
+
+
+def item(item_id: str, **fields: object) -> Item:
+    return Item(item_id=item_id, updated_at=T0, created_at=T0, **fields)  # type: ignore[arg-type]
+
+
+def stats(*events: tuple[str, float, float]) -> ItemStats:
+    decay, found = Decay(), ItemStats()
+    for event_type, weight, at in events:
+        landmark = decay.landmark(T0 + at)
+        count_item(
+            found,
+            type_code=TYPE_CODES[event_type],
+            weight=weight,
+            time=T0 + at,
+            factors=decay.at(T0 + at, landmark),
+            landmark=landmark,
+            decay=decay,
+        )
+    return found
+
+
+def test_popularity_is_the_sum_over_partitions_as_it_counts_now() -> None:
+    table = ItemTable(partitions=2)
+    table.apply(Update(0, 1, {"a": stats(("click", 1.0, 0.0))}, []))
+    table.apply(Update(1, 1, {"a": stats(("click", 1.0, 0.0), ("purchase", 5.0, 0.0))}, []))
+
+    assert table.popularity(T0)[0] == pytest.approx([7.0, 7.0, 7.0])
+    assert table.popularity(T0 + 3 * 86_400)[0][1] == pytest.approx(3.5)
+
+
+def test_a_repeated_update_changes_nothing() -> None:
+    table = ItemTable(partitions=1)
+    update = Update(0, 1, {"a": stats(("click", 1.0, 0.0))}, [])
+
+    assert table.apply(update)
+    assert not table.apply(update)
+    assert table.popularity(T0)[0][0] == pytest.approx(1.0)
+
+
+def test_updates_from_either_side_of_a_landmark_add_up() -> None:
+    grid = Decay().grid_s
+    table = ItemTable(partitions=2)
+    table.apply(Update(0, 1, {"a": stats(("click", 1.0, 0.0))}, []))
+    table.apply(Update(1, 1, {"a": stats(("click", 1.0, grid))}, []))
+    late = ItemTable(partitions=2)
+    late.apply(Update(1, 1, {"a": stats(("click", 1.0, grid))}, []))
+    late.apply(Update(0, 1, {"a": stats(("click", 1.0, 0.0))}, []))
+
+    expected = [1.0 + 0.5 ** (grid / h) for h in Decay().half_lives]
+    assert table.popularity(T0 + grid)[0] == pytest.approx(expected)
+    assert late.popularity(T0 + grid)[0] == pytest.approx(expected)
+
+
+def test_rows_survive_growth() -> None:
+    table = ItemTable(partitions=1)
+    for i in range(3000):
+        table.put(item(f"i{i}", brand=f"b{i}", categories=["c"]))
+
+    assert len(table) == 3000
+    assert table.brands.names[table.brand[2999]] == "b2999"
+    assert table.is_eligible(np.arange(3000, dtype=np.int32), T0).all()
+
+
+def test_unknown_unavailable_deleted_and_expired_items_are_not_eligible() -> None:
+    table = ItemTable(partitions=1)
+    table.put(item("ok"))
+    table.put(item("off", available=False))
+    table.put(item("gone", deleted=True))
+    table.put(item("past", available_to=T0 - 1))
+    table.put(item("soon", available_from=T0 + 10))
+    table.apply(Update(0, 1, {"never described": stats(("click", 1.0, 0.0))}, []))
+
+    shown = table.is_eligible(np.arange(len(table), dtype=np.int32), T0)
+
+    assert [table.ids.names[i] for i in np.flatnonzero(shown)] == ["ok"]
+
+
+def test_toplists_rank_by_decayed_popularity_and_group_by_facet() -> None:
+    table = ItemTable(partitions=1)
+    for name, category in [("a", "x"), ("b", "x"), ("c", "y"), ("hidden", "x")]:
+        table.put(item(name, categories=[category], brand="m", available=name != "hidden"))
+    clicks = {"a": 1.0, "b": 3.0, "c": 2.0, "hidden": 9.0}
+    table.apply(Update(0, 1, {k: stats(("click", w, 0.0)) for k, w in clicks.items()}, []))
+
+    tops = ToplistCache(table, T0)
+
+    def names(rows: object) -> list[str]:
+        return [table.ids.names[row] for row in rows]  # type: ignore[attr-defined]
+
+    assert names(tops.popular) == ["b", "c", "a"]
+    assert names(tops.by_category[table.categories.codes["x"]]) == ["b", "a"]
+    assert names(tops.by_brand[table.brands.codes["m"]]) == ["b", "c", "a"]
