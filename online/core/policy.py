@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .kernel import kernel
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -86,8 +87,18 @@ def draw_slate(
     return Draw(slots, propensities)
 
 
-@numba.njit("void(f8[::1], i4[:,::1], b1[::1], f8[::1], f8, f8, f8, i4[::1], f8[::1])", cache=True, nogil=True)
-def _draw(utilities, groups, open_, draws, tau, epsilon, diversity, slots, propensities):  # type: ignore[no-untyped-def]
+@kernel
+def _draw(
+    utilities: NDArray[np.float64],  # (c,)
+    groups: NDArray[np.int32],  # (c, 2)
+    open_: NDArray[np.bool_],  # (c,) becomes False for the chosen
+    draws: NDArray[np.float64],  # (n,)
+    tau: float,
+    epsilon: float,
+    diversity: float,
+    slots: NDArray[np.int32],  # (n,) out
+    propensities: NDArray[np.float64],  # (n,) out
+) -> None:
     candidates = utilities.shape[0]
     shared = np.zeros(candidates)  # chosen candidates that share category, plus those that share brand
     weights = np.empty(candidates)

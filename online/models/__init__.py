@@ -1,0 +1,1 @@
+"""Learners that absorb one observation at a time."""

@@ -1,0 +1,225 @@
+"""Streaming session-kNN: VMIS-kNN made incremental.
+
+Source: Kersbergen, Sprangers, Schelter, "Serenade - Low-Latency Session-Based Recommendation in e-Commerce at
+Scale" (SIGMOD 2022), algorithm 2. There the index is rebuilt every night; here one click changes one ring of
+a session and one ring of an item. Sessions are numbered as they begin; number n lives in slot n mod
+`sessions`, so the oldest session makes room for the newest, and a posting is known to be stale by its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from online.core.kernel import extended
+from online.models.session_knn_kernel import (
+    BEGUN,
+    COUNT,
+    FREE,
+    LEVELS,
+    USED,
+    Postings,
+    Sessions,
+    insert,
+    learn,
+    query,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKnnConfig:
+    """Bounds of the index and the neighbourhood.
+
+    sessions: how many are kept; postings: the most recent sessions kept per item (the paper's m);
+    session_length: the most recent distinct items kept per session; neighbours: how many of the most similar
+    sessions vote (the paper's k); half_life_s: a session's similarity halves with each such time since its
+    last click (None: no decay).
+
+    Raises:
+        ValueError: a bound is not positive, or there are 2^31 sessions or more.
+    """
+
+    sessions: int = 1_000_000
+    postings: int = 500
+    session_length: int = 32
+    neighbours: int = 100
+    half_life_s: float | None = None
+
+    def __post_init__(self) -> None:
+        bounds = (self.sessions, self.postings, self.session_length, self.neighbours)
+        if min(bounds) < 1 or self.sessions >= 2**31 or (self.half_life_s is not None and self.half_life_s <= 0):
+            msg = f"bounds of a session index must be positive, and sessions below 2^31: {self}"
+            raise ValueError(msg)
+
+
+class SessionKnn:
+    """The most recent sessions, by item; items are dense rows, sessions are 64-bit keys.
+
+    >>> knn = SessionKnn(SessionKnnConfig(sessions=100))
+    >>> for session, item in [(1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]:
+    ...     knn.learn_one(session, item, timestamp=0.0)
+    >>> rows, scores = knn.query(np.array([0], np.int32), now=1.0, limit=3)
+    >>> rows.tolist()
+    [0, 1, 2]
+    """
+
+    def __init__(self, config: SessionKnnConfig) -> None:
+        self.config = config
+        self._sessions = _empty_sessions(config)
+        self._postings = Postings(
+            np.zeros(max(1024, 4 * config.postings), np.uint32),
+            np.zeros((64, 3), np.int64),
+            np.zeros(FREE + LEVELS, np.int64),
+        )
+
+    @property
+    def n_items(self) -> int:
+        """One more than the highest row learned."""
+        used = np.flatnonzero(self._postings.rings[:, COUNT])
+        return int(used[-1]) + 1 if len(used) else 0
+
+    @property
+    def n_sessions(self) -> int:
+        """How many sessions are kept."""
+        return min(int(self._postings.counters[BEGUN]), self.config.sessions)
+
+    def idf(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return log(1 + sessions / sessions with the item); 0 for items never seen. Shape (len(rows),).
+
+        Both counts run over the whole stream. The 1 keeps an item that every session has above 0, as happens
+        in the first minutes of a stream.
+        """
+        rings = self._postings.rings
+        counts = np.array([rings[r, COUNT] if 0 <= r < len(rings) else 0 for r in rows], np.float64)
+        begun = float(self._postings.counters[BEGUN])
+        return np.where(counts > 0, np.log1p(begun / np.maximum(counts, 1.0)), 0.0)
+
+    def learn_one(self, session: int, item: int, timestamp: float) -> None:
+        """Learn one click: `session` a 64-bit key, `item` a row, `timestamp` epoch seconds.
+
+        Raises:
+            ValueError: the row is negative.
+        """
+        if item < 0:
+            msg = f"an item row is negative: {item}"
+            raise ValueError(msg)
+        self._fold(np.array([session], np.uint64), np.array([item], np.int32), np.array([timestamp]), item + 1)
+
+    def learn_many(
+        self, sessions: NDArray[np.uint64], items: NDArray[np.int32], timestamps: NDArray[np.float64]
+    ) -> None:
+        """Learn clicks in order, as `learn_one` would one by one; all shapes (n,).
+
+        Raises:
+            ValueError: a row is negative (nothing is learned), or the lengths differ.
+        """
+        if not len(sessions) == len(items) == len(timestamps):
+            msg = f"lengths differ: {len(sessions)} sessions, {len(items)} items, {len(timestamps)} timestamps"
+            raise ValueError(msg)
+        if not len(items):
+            return
+        if items.min() < 0:
+            msg = f"an item row is negative: {items.min()}"
+            raise ValueError(msg)
+        # Copies, as any other layout, type or a read-only array would have the kernel compiled anew for it.
+        keys, rows = np.array(sessions, np.uint64), np.array(items, np.int32)
+        self._fold(keys, rows, np.array(timestamps, np.float64), int(rows.max()) + 1)
+
+    def _fold(
+        self,
+        sessions: NDArray[np.uint64],
+        items: NDArray[np.int32],
+        timestamps: NDArray[np.float64],
+        n_items: int,
+    ) -> None:
+        rings = self._postings.rings
+        if n_items > len(rings):
+            self._postings = self._postings._replace(rings=extended(rings, max(n_items, 2 * len(rings))))
+        most, done = self.config.postings, 0
+        while (done := learn(self._sessions, self._postings, most, sessions, items, timestamps, done)) < len(items):
+            arena = self._postings.arena
+            self._postings = self._postings._replace(arena=extended(arena, 2 * len(arena)))
+
+    def query(
+        self, items: NDArray[np.int32], *, now: float, limit: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return up to `limit` item rows and their scores for a session, best first, ties by lower row.
+
+        `items` are the session's rows, oldest first; the nine most recent distinct ones count, and rows never
+        learned match nothing. Items of the session itself may be returned: the caller excludes what it must.
+        `now` is epoch seconds and matters when similarity decays.
+
+        Raises:
+            ValueError: `limit` is not positive.
+        """
+        if limit < 1:
+            msg = f"limit must be positive, not {limit}"
+            raise ValueError(msg)
+        half_life = self.config.half_life_s or 0.0
+        recent = np.array(items, np.int32)
+        return query(
+            self._sessions,
+            self._postings,
+            self.config.postings,
+            self.config.neighbours,
+            half_life,
+            recent,
+            now,
+            limit,
+        )
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return the state as arrays (copies, no longer than what is in use)."""
+        n = self.n_sessions
+        postings = self._postings
+        return {
+            "keys": self._sessions.keys[:n].copy(),
+            "times": self._sessions.times[:n].copy(),
+            "counts": self._sessions.counts[:n].copy(),
+            "items": self._sessions.items[:n].copy(),
+            "arena": postings.arena[: postings.counters[USED]].copy(),
+            "rings": postings.rings[: self.n_items].copy(),
+            "counters": postings.counters.copy(),
+            "bounds": _bounds(self.config),
+        }
+
+    @classmethod
+    def from_state(cls, config: SessionKnnConfig, state: Mapping[str, NDArray[np.generic]]) -> Self:
+        """Return a learner that goes on where `state` was taken.
+
+        Raises:
+            ValueError: the state was taken under other bounds.
+        """
+        if not np.array_equal(state["bounds"], _bounds(config)):
+            msg = f"the state has other bounds, {state['bounds']} (sessions, postings, length), than {config}"
+            raise ValueError(msg)
+        knn = cls(config)
+        n = len(state["keys"])
+        for name in ("keys", "times", "counts", "items"):
+            getattr(knn._sessions, name)[:n] = state[name]
+        insert(knn._sessions, 0, n)
+        knn._postings = Postings(
+            extended(state["arena"].astype(np.uint32), max(len(state["arena"]) + 4 * config.postings, 1024)),
+            extended(state["rings"].astype(np.int64), max(len(state["rings"]), 64)),
+            state["counters"].astype(np.int64),
+        )
+        return knn
+
+
+def _empty_sessions(config: SessionKnnConfig) -> Sessions:
+    slots = config.sessions
+    return Sessions(
+        np.zeros(slots, np.uint64),
+        np.zeros(slots, np.float64),
+        np.zeros(slots, np.int64),
+        np.zeros((slots, config.session_length), np.int32),
+        np.zeros(1 << (2 * slots - 1).bit_length(), np.int32),
+    )
+
+
+def _bounds(config: SessionKnnConfig) -> NDArray[np.int64]:
+    return np.array([config.sessions, config.postings, config.session_length], np.int64)
