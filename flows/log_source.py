@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from queue import Empty, Queue
 from threading import Event, Thread
@@ -15,6 +16,8 @@ READ_WAIT_S = 1.0
 RETRY_S = 0.2
 QUEUED_BATCHES = 4  # read ahead of the fold
 IDLE_WAIT_S = 0.05
+TICK = ""
+"""The topic of the empty batches that a source with `tick_s` gives in between."""
 
 
 class LogSource(DynamicSource[Batch]):
@@ -27,26 +30,34 @@ class LogSource(DynamicSource[Batch]):
         *,
         batch_messages: int = BATCH_MESSAGES,
         stop_at_head: bool = False,
+        tick_s: float | None = None,
     ) -> None:
         self._open_log = open_log
         self._after = dict(after)
         self._batch_messages = batch_messages
         self._stop_at_head = stop_at_head
+        self._tick_s = tick_s
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> StatelessSourcePartition[Batch]:
         if worker_count != 1:
             msg = f"{step_id}: run independent processes instead of {worker_count} workers of one"
             raise ValueError(msg)
-        return _LogReader(self._open_log(), self._after, self._batch_messages, self._stop_at_head)
+        return _LogReader(self._open_log(), self._after, self._batch_messages, self._stop_at_head, self._tick_s)
 
 
 class _LogReader(StatelessSourcePartition[Batch]):
     """One thread blocks in the log for all partitions: polling idle ones would burn a core."""
 
     def __init__(
-        self, log: EventLog, after: dict[tuple[str, int], Position], batch_messages: int, stop_at_head: bool
+        self,
+        log: EventLog,
+        after: dict[tuple[str, int], Position],
+        batch_messages: int,
+        stop_at_head: bool,
+        tick_s: float | None,
     ) -> None:
         self._log, self._after = log, after
+        self._tick_s, self._ticked = tick_s, time.monotonic()
         self._batch_messages, self._stop_at_head = batch_messages, stop_at_head
         self._queue: Queue[Batch | Exception | None] = Queue(QUEUED_BATCHES)
         self._closing = Event()
@@ -77,6 +88,9 @@ class _LogReader(StatelessSourcePartition[Batch]):
         return []
 
     def next_batch(self) -> list[Batch]:
+        if self._tick_s is not None and time.monotonic() - self._ticked > self._tick_s:
+            self._ticked = time.monotonic()
+            return [Batch(TICK, 0, [])]
         # Right after a batch the dataflow still has work downstream: do not block in front of it.
         try:
             item = self._queue.get(timeout=None if self._busy else IDLE_WAIT_S, block=not self._busy)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 import bytewax.operators as op
@@ -31,10 +32,23 @@ class Fold(Protocol):
         ...
 
 
+class Step(Protocol):
+    """What a dataflow needs of a view."""
+
+    topics: Sequence[str]
+
+    def positions(self) -> dict[tuple[str, int], Position]:
+        """Return behind which position each (topic, partition) is to be read."""
+        ...
+
+    def step(self, batch: Batch) -> Callable[[], None]:
+        """Fold a batch; return what commits it, to be called once, in order."""
+        ...
+
+
 class Commit(NamedTuple):
     """One batch folded: what to write, and where the partition then stands."""
 
-    view: View
     partition: int
     folded: Folded
     checkpoint: Checkpoint
@@ -73,16 +87,16 @@ class View:
             for topic in self.topics
         }
 
-    def step(self, batch: Batch) -> Commit:
-        """Fold a batch; the commit may follow later, in order."""
+    def step(self, batch: Batch) -> Callable[[], None]:
+        """Fold a batch; return what commits it, to be called once, in order."""
         previous = self._checkpoints[batch.partition]
         folded = self._folds[batch.partition].fold(batch, previous.seq + 1)
         position = batch.messages[-1].position
         checkpoint = advance(previous, batch.topic, position, len(batch.messages), folded.outbox)
         self._checkpoints[batch.partition] = checkpoint
-        return Commit(self, batch.partition, folded, checkpoint)
+        return partial(self._commit, Commit(batch.partition, folded, checkpoint))
 
-    def commit(self, commit: Commit) -> None:
+    def _commit(self, commit: Commit) -> None:
         """Write a folded batch, then append what it sends. Both are repeated until they succeed.
 
         Repeating is safe: records are absolute values, and consumers drop repeated messages.
@@ -110,26 +124,33 @@ def retried(call: Callable[[], T]) -> T:
             time.sleep(RETRY_S)
 
 
-class _CommitSink(DynamicSink[Commit]):
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> StatelessSinkPartition[Commit]:
+class _CommitSink(DynamicSink[Callable[[], None]]):
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> StatelessSinkPartition[Callable[[], None]]:
         return _CommitWriter()
 
 
-class _CommitWriter(StatelessSinkPartition[Commit]):
-    def write_batch(self, items: list[Commit]) -> None:
+class _CommitWriter(StatelessSinkPartition[Callable[[], None]]):
+    def write_batch(self, items: list[Callable[[], None]]) -> None:
         for commit in items:
-            commit.view.commit(commit)
+            commit()
 
 
 def build(
-    name: str, views: Sequence[View], open_log: Callable[[], EventLog], *, stop_at_head: bool = False
+    name: str,
+    views: Sequence[Step],
+    open_log: Callable[[], EventLog],
+    *,
+    stop_at_head: bool = False,
+    tick_s: float | None = None,
 ) -> Dataflow:
-    """Return the dataflow that keeps some views; no two of them may read the same topic."""
-    by_topic = {topic: view for view in views for topic in view.topics}
+    """Return the dataflow that keeps some views; no two of them may read the same topic, ticks apart."""
     after = {key: position for view in views for key, position in view.positions().items()}
     flow = Dataflow(name)
-    batches = op.input("read_log", flow, LogSource(open_log, after, stop_at_head=stop_at_head))
-    commits = op.map("fold_batch", batches, lambda batch: by_topic[batch.topic].step(batch))
+    source = LogSource(open_log, after, stop_at_head=stop_at_head, tick_s=tick_s)
+    batches = op.input("read_log", flow, source)
+    commits = op.flat_map(
+        "fold_batch", batches, lambda batch: [view.step(batch) for view in views if batch.topic in view.topics]
+    )
     op.output("commit_batch", commits, _CommitSink())
     return flow
 

@@ -7,6 +7,6 @@ from headrace.settings import SettingsError
 from headrace.supervisor import SupervisorError
 from headrace.valkey import ValkeyMissing
 from online.connect import BadUrl
-from online.ports import Fenced, Unavailable
+from online.ports import Fenced, Unavailable, WarehouseError
 
-USER_ERRORS = (BadUrl, DataDirError, Fenced, SettingsError, SupervisorError, Unavailable, ValkeyMissing)
+USER_ERRORS = (BadUrl, DataDirError, Fenced, SettingsError, SupervisorError, Unavailable, ValkeyMissing, WarehouseError)

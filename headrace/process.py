@@ -11,7 +11,8 @@ from functools import partial
 from typing import TypeVar
 
 from headrace.settings import Settings
-from online.connect import open_log, open_state
+from online.adapters.file_artifacts import FileArtifacts
+from online.connect import open_log, open_state, open_warehouse
 from online.ports import EventLog, Unavailable
 from serving.worker import SINGLE_TOPICS, TOPICS
 
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 START_PATIENCE_S = 60.0
+TICK_S = 1.0  # between looks whether a model is due to be published
 API_TIMEOUT_S = 0.25  # of an append: after it, events go to the spool
 
 
@@ -67,7 +69,6 @@ def run_api(settings: Settings, number: int) -> None:
     from granian.constants import Interfaces
     from granian.server.embed import Server
 
-    from online.adapters.file_artifacts import FileArtifacts
     from online.adapters.usearch_index import UsearchIndex
     from online.core.item_table import ItemTable
     from online.world import World, read_vectors
@@ -82,7 +83,7 @@ def run_api(settings: Settings, number: int) -> None:
     ports = Ports(
         open_log=partial(open_log, settings.log, timeout_s=API_TIMEOUT_S),
         state=open_state(settings.state, timeout_s=STATE_DEADLINE_S),
-        artifacts=FileArtifacts(settings.data_dir / "artifacts"),
+        artifacts=open_artifacts(settings),
         open_vectors=lambda artifact: read_vectors(artifact, UsearchIndex.view),
         spool_directory=spools,
         partitions=partitions,
@@ -94,5 +95,53 @@ def run_api(settings: Settings, number: int) -> None:
     asyncio.run(server.serve())
 
 
-FLOWS: dict[str, Callable[[Settings], None]] = {"state": run_state_flow}
+def run_learn_flow(settings: Settings) -> None:
+    """Run the learn flow: the join of slates and outcomes, and the ranker."""
+    from flows.learn import join_view, ranker_view
+    from flows.view import Step, build, run
+
+    log, state = open_log(settings.log), open_state(settings.state)
+    partitions = patiently(lambda: create_topics(log, settings.partitions))
+    views: list[Step] = [
+        join_view(state=state, log=log, partitions=partitions, window_s=settings.click_window_s),
+        ranker_view(artifacts=open_artifacts(settings), clock=time.time),
+    ]
+    run(build("learn", views, partial(open_log, settings.log), tick_s=TICK_S))
+
+
+def run_index_flow(settings: Settings) -> None:
+    """Run the index flow."""
+    from flows.index import vectors_view
+    from flows.view import build, run
+    from online.adapters.usearch_index import build_usearch
+
+    log = open_log(settings.log)
+    patiently(lambda: create_topics(log, settings.partitions))
+    log.close()
+    view = vectors_view(artifacts=open_artifacts(settings), build_index=build_usearch, clock=time.time)
+    run(build("index", [view], partial(open_log, settings.log), tick_s=TICK_S))
+
+
+def run_record_flow(settings: Settings) -> None:
+    """Run the record flow."""
+    from flows.record import FLUSH_S, RecordView
+    from flows.view import build, run
+
+    log, state = open_log(settings.log), open_state(settings.state)
+    partitions = patiently(lambda: create_topics(log, settings.partitions))
+    view = RecordView(state=state, log=log, warehouse=open_warehouse(settings.warehouse), partitions=partitions)
+    run(build("record", [view], partial(open_log, settings.log), tick_s=FLUSH_S))
+
+
+def open_artifacts(settings: Settings) -> FileArtifacts:
+    """Return the artifact store of the data directory."""
+    return FileArtifacts(settings.data_dir / "artifacts")
+
+
+FLOWS: dict[str, Callable[[Settings], None]] = {
+    "state": run_state_flow,
+    "learn": run_learn_flow,
+    "index": run_index_flow,
+    "record": run_record_flow,
+}
 """Flows by the name of their process."""

@@ -13,7 +13,7 @@ from headrace.keys import KEYS_FILE, Keys, load_keys, prepare_data_dir
 from headrace.settings import Settings
 from headrace.supervisor import Service, free_port
 
-FLOWS = ("state",)
+FLOWS = ("state", "learn", "index", "record")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-import threading
 from collections.abc import Callable
 
 from headrace.cli import print_json, say
 from headrace.keys import KEYS_FILE
 from headrace.settings import Settings, SettingsError, without_secret
-from headrace.supervisor import Supervisor
+from headrace.supervisor import StopFlag, Supervisor
 from headrace.system import System, plan
 
 
@@ -20,7 +19,7 @@ def run_system(settings: Settings, *, as_json: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="headrace: %(message)s")
     require_free_port(settings.host, settings.port)
     system = plan(settings)
-    stop = threading.Event()
+    stop = StopFlag()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with Supervisor(system.services, system.settings.data_dir, on_ready=announced(as_json)) as supervisor:

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from online.core.item_table import ItemTable, ToplistCache
 from online.core.ranker import PRIOR_RANKER, Ranker
 from online.core.update import Update
+from online.models.item_vectors import IDS_FILE, INDEX_FILE, MATRIX_FILE
 from online.models.session_knn import SessionKnn, SessionKnnConfig
 from online.ports import Artifact, VectorIndex
 
 VECTORS, RANKER = "vectors", "ranker"  # names of the artifacts a worker serves
+RANKER_FILE = "ranker.json"
 
 
 class Vectors(NamedTuple):
@@ -50,9 +52,9 @@ def read_vectors(artifact: Artifact, view: Callable[[Path], VectorIndex]) -> Vec
     Raises:
         ValueError: its files do not belong together.
     """
-    ids: list[str] = msgspec.json.decode(artifact.files["ids.json"].read_bytes(), type=list[str])
-    matrix: NDArray[np.float32] = np.load(artifact.files["vectors.npy"], allow_pickle=False)
-    nearest = view(artifact.files["index.usearch"])
+    ids: list[str] = msgspec.json.decode(artifact.files[IDS_FILE].read_bytes(), type=list[str])
+    matrix: NDArray[np.float32] = np.load(artifact.files[MATRIX_FILE], allow_pickle=False)
+    nearest = view(artifact.files[INDEX_FILE])
     if not len(ids) == len(matrix) == len(nearest):
         msg = f"{len(ids)} ids, {len(matrix)} vectors and {len(nearest)} index entries do not belong together"
         raise ValueError(msg)

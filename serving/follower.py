@@ -16,7 +16,8 @@ from online.core.partition import ITEM
 from online.core.ranker import read_ranker
 from online.core.update import UPDATES, decode_update
 from online.ports import START, Artifact, ArtifactStore, Batch, CorruptArtifact, EventLog, StateStore, Unavailable
-from online.world import RANKER, VECTORS, Vectors, World
+from online.warmup import warm_up
+from online.world import RANKER, RANKER_FILE, VECTORS, Vectors, World
 from schemas.item import decode_item
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Follower:
             self._thread.join()
 
     def _run(self) -> None:
+        warm_up()
         loaded = False
         while not self._closing.is_set():
             try:
@@ -135,5 +137,5 @@ class Follower:
         self._world.vectors = self._open_vectors(artifact)
 
     def _install_ranker(self, artifact: Artifact) -> None:
-        ranker = read_ranker(artifact.files["ranker.json"].read_bytes(), str(artifact.version))
+        ranker = read_ranker(artifact.files[RANKER_FILE].read_bytes(), str(artifact.version))
         self._world.ranker, self._world.ranker_version = ranker, artifact.version

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from online.core.explain import reason_of
 from online.core.features import NAMES
+from online.core.join import SLATES
 from online.core.policy_document import DEFAULT_POLICY, POLICIES, SIMILAR_POLICY, SOURCES, Policy
 from online.core.record import UserRecord
 from online.pipeline import SlateRequest, recommend
@@ -23,7 +24,7 @@ from schemas.slate import DEFAULT_SLATE, MAX_SLATE, RecommendIn, Slate, SlateOut
 from .body import parse, read_body, takes
 from .problem import Problem, ProblemOut
 from .spool import SpoolFull
-from .worker import SLATES, Worker
+from .worker import Worker
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {422: {"model": ProblemOut}}
 ITEM_SURFACE = "item"

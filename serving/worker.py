@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from online.core.catalogue import ITEMS
+from online.core.example import EXAMPLES
+from online.core.join import SLATES
 from online.core.partition import EVENTS, USER, USERS, partition_of
 from online.core.record import UserRecord, decode_record
 from online.core.update import DEAD, UPDATES
@@ -22,10 +24,9 @@ from .metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-SLATES = "slates"
 TOPICS = (EVENTS, USERS, SLATES)
 """Topics with one partition per user partition; the others have a single one."""
-SINGLE_TOPICS = (ITEMS, UPDATES, DEAD)
+SINGLE_TOPICS = (ITEMS, UPDATES, EXAMPLES, DEAD)
 STATE_DEADLINE_S = 0.02
 STATE_REST_S = 1.0
 

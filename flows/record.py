@@ -1,0 +1,134 @@
+"""The record flow: the log -> ClickHouse, each message exactly once, in large blocks.
+
+Before a range of the log is inserted, the range itself is committed to the state store. After a crash exactly that
+range is read and inserted again, under the same tokens, so the warehouse drops what it already has.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+
+import msgspec
+
+from online.core.catalogue import ITEMS
+from online.core.example import EXAMPLES
+from online.core.join import SLATES
+from online.core.partition import EVENTS, USERS
+from online.core.rows import TABLES, blocks
+from online.core.update import DEAD
+from online.ports import START, Batch, EventLog, Message, Position, StateStore, Warehouse
+
+from .log_source import TICK
+from .view import retried
+
+RECORD_VIEW = "record"
+FLUSH_MESSAGES = 5000
+FLUSH_S = 1.0
+
+
+class RecordCheckpoint(msgspec.Struct, array_like=True):
+    """By topic: the last recorded position, and the end of the range that is being inserted."""
+
+    recorded: dict[str, Position] = {}
+    intended: dict[str, Position] = {}
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(RecordCheckpoint).decode
+
+
+def create_tables(warehouse: Warehouse) -> None:
+    """Create the tables that are not there yet."""
+    for name in sorted({table.name for table in TABLES.values()}):
+        statement = files("online.tables").joinpath(f"{name}.sql").read_text(encoding="utf-8")
+        retried(lambda statement=statement: warehouse.execute(statement))  # type: ignore[misc]
+
+
+class RecordView:
+    """Buffers what each partition brings and inserts it when there is much, or when a second has passed."""
+
+    topics: Sequence[str] = (EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD, TICK)
+
+    def __init__(
+        self,
+        *,
+        state: StateStore,
+        log: EventLog,
+        warehouse: Warehouse,
+        partitions: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state, self._log, self._warehouse, self._clock = state, log, warehouse, clock
+        self._keys = [(topic, p) for topic in (EVENTS, USERS, SLATES) for p in range(partitions)]
+        self._keys += [(topic, 0) for topic in (ITEMS, EXAMPLES, DEAD)]
+        self._buffers: dict[tuple[str, int], list[Message]] = {}
+        self._flushed_at = clock()
+        self._generations: dict[int, int] = {}
+        self._checkpoints: dict[int, RecordCheckpoint] = {}
+        create_tables(warehouse)
+        for partition in range(partitions):
+            claim = retried(lambda partition=partition: state.claim(RECORD_VIEW, partition))  # type: ignore[misc]
+            self._generations[partition] = claim.generation
+            self._checkpoints[partition] = RecordCheckpoint() if claim.checkpoint is None else _decode(claim.checkpoint)
+            self._finish(partition)
+
+    def positions(self) -> dict[tuple[str, int], Position]:
+        """Return behind which position each (topic, partition) is to be read."""
+        return {(topic, p): self._checkpoints[p].recorded.get(topic, START) for topic, p in self._keys}
+
+    def step(self, batch: Batch) -> Callable[[], None]:
+        """Buffer a batch; the commit inserts what is due."""
+        if batch.messages:
+            self._buffers.setdefault((batch.topic, batch.partition), []).extend(batch.messages)
+        return self._flush_when_due
+
+    def _flush_when_due(self) -> None:
+        now = self._clock()
+        is_time = now - self._flushed_at >= FLUSH_S
+        for (topic, partition), messages in list(self._buffers.items()):
+            if is_time or len(messages) >= FLUSH_MESSAGES:
+                del self._buffers[topic, partition]
+                self._record(Batch(topic, partition, messages))
+        if is_time:
+            self._flushed_at = now
+
+    def _record(self, batch: Batch) -> None:
+        checkpoint, end = self._checkpoints[batch.partition], batch.messages[-1].position
+        checkpoint.intended[batch.topic] = end
+        self._commit(batch.partition)
+        for block in blocks(batch):
+            retried(
+                lambda block=block: self._warehouse.insert(  # type: ignore[misc]
+                    block.table.name, block.table.columns, block.rows, token=block.token
+                )
+            )
+        checkpoint.recorded[batch.topic] = end
+        del checkpoint.intended[batch.topic]
+        self._commit(batch.partition)
+
+    def _finish(self, partition: int) -> None:
+        """Insert again exactly the ranges that were being inserted when the last owner ended."""
+        checkpoint = self._checkpoints[partition]
+        for topic, end in list(checkpoint.intended.items()):
+            self._record(Batch(topic, partition, self._range(topic, partition, end)))
+
+    def _range(self, topic: str, partition: int, end: Position) -> list[Message]:
+        after = self._checkpoints[partition].recorded.get(topic, START)
+        found: list[Message] = []
+        while after < end:
+            batches = retried(
+                lambda after=after: self._log.read(  # type: ignore[misc]
+                    {(topic, partition): after}, max_messages=FLUSH_MESSAGES, wait_s=0.0
+                )
+            )
+            if not batches:
+                break
+            found += batches[0].messages
+            after = found[-1].position
+        return [message for message in found if message.position <= end]
+
+    def _commit(self, partition: int) -> None:
+        payload = _encode(self._checkpoints[partition])
+        retried(lambda: self._state.commit(RECORD_VIEW, partition, self._generations[partition], {}, payload))

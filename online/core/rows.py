@@ -1,0 +1,186 @@
+"""Rows of the warehouse: each topic's messages as rows of its table, by day. Pure, so that a repeat is identical."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from online.ports import Batch, Message
+from schemas.event import decode_event
+from schemas.item import decode_item
+from schemas.slate import decode_slate
+from schemas.user import decode_user
+
+from .catalogue import ITEMS
+from .example import EXAMPLES, decode_example
+from .join import SLATES
+from .partition import EVENTS, USERS
+from .update import DEAD, decode_dead_letter
+
+Row = tuple[Any, ...]
+EPOCH_DAY = date(1970, 1, 1)
+
+
+class Table(NamedTuple):
+    """A table: its columns, and the row of one message. The column `day` partitions it."""
+
+    name: str
+    columns: Sequence[str]
+    row: Callable[[Batch, Message], Row]
+
+
+def _event(batch: Batch, message: Message) -> Row:
+    where = (batch.topic, batch.partition, message.position)
+    try:
+        event = decode_event(message.payload)
+    except msgspec.MsgspecError:  # dead-lettered by the state flow; the archive keeps every byte
+        return (*where, EPOCH_DAY, 0, 0, "", "", "", "", [], [], None, "", "", message.payload)
+    return (
+        *where,
+        _day(event.received_at),
+        _micros(event.received_at),
+        _micros(event.timestamp),
+        event.event_id,
+        event.event_type,
+        event.user_key,
+        event.session_id or "",
+        [item.item_id for item in event.items],
+        [item.position or 0 for item in event.items],
+        event.value,
+        event.surface or "",
+        event.recommendation_id or "",
+        message.payload,
+    )
+
+
+def _document(batch: Batch, message: Message) -> Row:
+    where = (batch.topic, batch.partition, message.position)
+    try:
+        if batch.topic == ITEMS:
+            item = decode_item(message.payload)
+            key, updated_at = item.item_id, item.updated_at
+        else:
+            user = decode_user(message.payload)
+            key, updated_at = user.user_id, user.updated_at
+    except msgspec.MsgspecError:
+        return (*where, EPOCH_DAY, 0, "", message.payload)
+    return (*where, _day(updated_at), _micros(updated_at), key, message.payload)
+
+
+def _slate(batch: Batch, message: Message) -> Row:
+    slate = decode_slate(message.payload)
+    return (
+        slate.recommendation_id,
+        batch.partition,
+        message.position,
+        _day(slate.served_at),
+        _micros(slate.served_at),
+        _micros(slate.time),
+        slate.user_key or "",
+        slate.surface,
+        slate.policy_id,
+        slate.model_version,
+        slate.rung,
+        [slate.candidates[i] for i in slate.slots],
+        slate.propensities,
+        len(slate.candidates),
+        slate.ope_valid,
+        slate.ope_why,
+        message.payload,
+    )
+
+
+def _outcome(batch: Batch, message: Message) -> Row:
+    example = decode_example(message.payload)
+    return (
+        example.recommendation_id,
+        example.partition,
+        message.position,
+        _day(example.time),
+        _micros(example.time),
+        example.surface,
+        example.model_version,
+        example.positions,
+        example.clicked,
+    )
+
+
+def _dead_letter(batch: Batch, message: Message) -> Row:
+    letter = decode_dead_letter(message.payload)
+    return (letter.topic, letter.partition, letter.position, EPOCH_DAY, letter.reason, letter.payload)
+
+
+_EVENTS = Table(
+    "events",
+    (
+        "topic", "partition", "position", "day", "received_at", "timestamp", "event_id", "event_type", "user_key",
+        "session_id", "item_ids", "positions", "value", "surface", "recommendation_id", "payload",
+    ),
+    _event,
+)  # fmt: skip
+_DOCUMENTS = Table("documents", ("topic", "partition", "position", "day", "updated_at", "id", "payload"), _document)
+_SLATES = Table(
+    "slates",
+    (
+        "recommendation_id", "partition", "position", "day", "served_at", "time", "user_key", "surface", "policy_id",
+        "model_version", "rung", "item_ids", "propensities", "candidates", "ope_valid", "ope_why", "payload",
+    ),
+    _slate,
+)  # fmt: skip
+_OUTCOMES = Table(
+    "outcomes",
+    (
+        "recommendation_id", "partition", "position", "day", "time", "surface", "model_version", "slots", "clicked",
+    ),
+    _outcome,
+)  # fmt: skip
+_DEAD_LETTERS = Table("dead_letters", ("topic", "partition", "position", "day", "reason", "payload"), _dead_letter)
+
+TABLES: dict[str, Table] = {
+    EVENTS: _EVENTS,
+    ITEMS: _DOCUMENTS,
+    USERS: _DOCUMENTS,
+    SLATES: _SLATES,
+    EXAMPLES: _OUTCOMES,
+    DEAD: _DEAD_LETTERS,
+}
+"""Topic -> the table that records it."""
+
+
+class Block(NamedTuple):
+    """Rows of one table and day, inserted as one block under a token that names the range of the log."""
+
+    table: Table
+    rows: list[Row]
+    token: str
+
+
+def blocks(batch: Batch) -> list[Block]:
+    """Return a batch as one block per day. The same range of the log always gives the same blocks and tokens."""
+    table = TABLES[batch.topic]
+    day_at = table.columns.index("day")
+    by_day: dict[date, list[Row]] = {}
+    for message in batch.messages:
+        try:
+            row = table.row(batch, message)
+        except msgspec.MsgspecError:
+            continue  # not ours: only our own processes append slates, examples and dead letters
+        by_day.setdefault(row[day_at], []).append(row)
+    span = f"{batch.topic}:{batch.partition}:{batch.messages[0].position}:{batch.messages[-1].position}"
+    return [Block(table, rows, f"{span}:{day}") for day, rows in sorted(by_day.items())]
+
+
+def _micros(time: float) -> int:
+    return round(time * 1e6)
+
+
+def _day(time: float) -> date:
+    """Return the UTC day of a time.
+
+    >>> _day(86400.0)
+    datetime.date(1970, 1, 2)
+    """
+    return datetime.fromtimestamp(time, UTC).date()

@@ -1,0 +1,17 @@
+CREATE TABLE IF NOT EXISTS outcomes
+(
+    recommendation_id String,
+    partition UInt16,
+    position String CODEC(ZSTD),
+    day Date,
+    time DateTime64(6, 'UTC') CODEC(Delta, ZSTD),
+    surface LowCardinality(String),
+    model_version LowCardinality(String),
+    slots Array(UInt16) COMMENT 'slots that were seen, from 1',
+    clicked Array(Bool) COMMENT 'which of them were clicked'
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY day
+ORDER BY (surface, recommendation_id)
+SETTINGS non_replicated_deduplication_window = 10000
+COMMENT 'one row for each slate whose window has closed and of which something was seen'

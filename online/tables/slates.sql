@@ -1,0 +1,25 @@
+CREATE TABLE IF NOT EXISTS slates
+(
+    recommendation_id String,
+    partition UInt16,
+    position String CODEC(ZSTD),
+    day Date,
+    served_at DateTime64(6, 'UTC') CODEC(Delta, ZSTD),
+    time DateTime64(6, 'UTC') CODEC(Delta, ZSTD),
+    user_key String,
+    surface LowCardinality(String),
+    policy_id LowCardinality(String),
+    model_version LowCardinality(String),
+    rung LowCardinality(String),
+    item_ids Array(String),
+    propensities Array(Float64),
+    candidates UInt16,
+    ope_valid Bool,
+    ope_why LowCardinality(String),
+    payload String CODEC(ZSTD(3)) COMMENT 'the whole slate, msgpack of schemas.slate.Slate'
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY day
+ORDER BY (surface, policy_id, recommendation_id)
+SETTINGS non_replicated_deduplication_window = 10000
+COMMENT 'a slate shipped twice from a spool has two positions and one recommendation_id: read with FINAL'
