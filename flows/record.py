@@ -39,6 +39,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(RecordCheckpoint).decode
 
 
+def decode_record_checkpoint(payload: bytes | None) -> RecordCheckpoint:
+    """Return the stored checkpoint, or the one before the first message."""
+    return RecordCheckpoint() if payload is None else _decode(payload)
+
+
 def create_tables(warehouse: Warehouse) -> None:
     """Create the tables that are not there yet."""
     for name in sorted({table.name for table in TABLES.values()}):
@@ -71,7 +76,7 @@ class RecordView:
         for partition in range(partitions):
             claim = retried(lambda partition=partition: state.claim(RECORD_VIEW, partition))  # type: ignore[misc]
             self._generations[partition] = claim.generation
-            self._checkpoints[partition] = RecordCheckpoint() if claim.checkpoint is None else _decode(claim.checkpoint)
+            self._checkpoints[partition] = decode_record_checkpoint(claim.checkpoint)
             self._finish(partition)
 
     def positions(self) -> dict[tuple[str, int], Position]:

@@ -94,6 +94,34 @@ def config(data_dir: DataDir = None, port: Port = None, as_json: Json = False) -
         typer.echo(f"HEADRACE_{name.upper():<15} {value if value != '' else '(embedded)'!s:<24} {description}")
 
 
+@app.command()
+@explained
+def schema(
+    out: Annotated[Path, typer.Option("--out", help="Directory of the documents; made when missing.")] = Path(
+        "docs/schemas"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Write JSON Schema of every document and AsyncAPI of the log's topics, derived from the code.
+
+    Examples:
+
+        headrace schema
+        headrace schema --out /tmp/schemas --json
+    """
+    from headrace.schema import write
+
+    try:
+        paths = write(out)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write to {out}: {error.strerror}", param_hint="--out") from None
+    if as_json:
+        print_json({"directory": str(out), "files": [path.name for path in paths]})
+        return
+    for path in paths:
+        typer.echo(path)
+
+
 verify = typer.Typer(help="Prove what the system promises.", no_args_is_help=True)
 app.add_typer(verify, name="verify")
 

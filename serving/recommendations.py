@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -14,11 +13,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from online.core.explain import reason_of
 from online.core.features import NAMES
 from online.core.join import SLATES
-from online.core.policy_document import DEFAULT_POLICY, POLICIES, SIMILAR_POLICY, SOURCES, Policy
+from online.core.policy_document import SIMILAR_POLICY, SOURCES
 from online.core.record import UserRecord
 from online.pipeline import SlateRequest, recommend
 from online.ports import Unavailable
-from schemas.event import user_key
+from online.request import UnknownPolicy, resolve
 from schemas.slate import DEFAULT_SLATE, MAX_SLATE, RecommendIn, Slate, SlateOut, encode_slate
 
 from .body import parse, read_body, takes
@@ -75,10 +74,9 @@ def router(worker: Worker) -> APIRouter:
 
 def _answer(worker: Worker, ask: RecommendIn) -> Response:
     stages = _Stages()
-    key = user_key(ask.user_id, ask.visitor_id) if ask.user_id or ask.visitor_id else None
-    record, degraded = _record(worker, key)
+    request = _resolved(worker, ask)
+    record, degraded = _record(worker, request.user_key)
     stages("record")
-    request = _resolved(worker, ask, key)
     slate = recommend(worker.world, request, record, degraded=degraded, stopwatch=stages)
     slate.stages_us = stages.us
     try:
@@ -101,38 +99,17 @@ def _record(worker: Worker, key: str | None) -> tuple[UserRecord | None, str]:
         return None, f"the state store does not answer: {error}"
 
 
-def _policy(name: str | None) -> Policy:
+def _resolved(worker: Worker, ask: RecommendIn) -> SlateRequest:
     try:
-        return POLICIES[name or DEFAULT_POLICY]
-    except KeyError:
-        raise Problem(422, "unknown_policy", f"policy is one of {', '.join(sorted(POLICIES))}") from None
-
-
-def _resolved(worker: Worker, ask: RecommendIn, key: str | None) -> SlateRequest:
-    policy = _policy(ask.policy)
-    overrides = {"diversity": ask.diversity, "epsilon": ask.exploration}
-    slots = replace(policy.slots, **{name: value for name, value in overrides.items() if value is not None})
-    served_at = time.time()
-    partition = worker.partition(key or f"s{'/'.join(ask.session_items)}")
-    return SlateRequest(
-        recommendation_id=f"{partition:x}-{int(served_at * 1000):011x}{secrets.token_hex(8)}",
-        partition=partition,
-        user_key=key,
-        surface=ask.surface,
-        n=ask.n,
-        now=served_at if ask.timestamp is None else min(ask.timestamp, served_at),
-        served_at=served_at,
-        seed=secrets.randbits(63) if ask.seed is None else ask.seed,
-        policy=policy,
-        slots=slots,
-        item_id=ask.item_id,
-        session_items=ask.session_items,
-        exclude_item_ids=ask.exclude_item_ids,
-        exclude_seen=ask.exclude_seen,
-        exclude_purchased=ask.exclude_purchased,
-        seed_given=ask.seed is not None,
-        as_asked=ask.model_dump(exclude_unset=True),
-    )
+        return resolve(
+            ask,
+            partitions=worker.partitions,
+            served_at=time.time(),
+            seed=secrets.randbits(63),
+            suffix=secrets.token_hex(8),
+        )
+    except UnknownPolicy as error:
+        raise Problem(422, "unknown_policy", str(error)) from None
 
 
 def _surface_label(worker: Worker, surface: str) -> str:

@@ -30,8 +30,13 @@ POLICIES = {
     policy.policy_id: policy
     for policy in (
         Policy("personal-1"),
-        Policy("popularity-1", retrievers=("popular",), ranker="popularity"),
+        Policy(
+            "popularity-1",
+            retrievers=("popular",),
+            ranker="popularity",
+            slots=SlotPolicy(tau=0.02, epsilon=0.02, diversity=0.0),  # a baseline must be the best of its kind
+        ),
         Policy("similar-1", retrievers=("session_knn", "vectors", "popular")),
     )
 }
-DEFAULT_POLICY, SIMILAR_POLICY = "personal-1", "similar-1"
+DEFAULT_POLICY, POPULARITY_POLICY, SIMILAR_POLICY = "personal-1", "popularity-1", "similar-1"

@@ -58,13 +58,13 @@ class ItemVectors:
         for message in batch.messages:
             try:
                 if batch.topic == ITEMS:
-                    self._place(decode_item(message.payload))
+                    self.place(decode_item(message.payload))
                 else:
-                    self._learn(decode_update(message.payload))
+                    self.learn(decode_update(message.payload))
             except msgspec.MsgspecError as error:
                 logger.error("skipping %s %s: %s", batch.topic, message.position, error)
 
-    def _place(self, item: Item) -> None:
+    def place(self, item: Item) -> None:
         """Give a new item a vector near those of its categories; take a deleted one out of the next index."""
         row = self._ids.code(item.item_id)
         (self._deleted.add if item.deleted else self._deleted.discard)(item.item_id)
@@ -72,7 +72,8 @@ class ItemVectors:
         content = category_vector(codes, dim=self._config.dim, seed=self._config.seed) if len(codes) else None
         self._factors.add_item(row, content)
 
-    def _learn(self, update: Update) -> None:
+    def learn(self, update: Update) -> None:
+        """Learn an update's touches, each against its session's latest items; a repeated update changes nothing."""
         if update.seq <= self._applied.get(update.partition, 0):
             return
         self._applied[update.partition] = update.seq
@@ -98,19 +99,23 @@ class ItemVectors:
             context = self._young[session] = self._old.pop(session, [])
         return context
 
-    def files(self) -> Mapping[str, bytes] | None:
-        """Return the index with its ids and vectors, and what a restart needs."""
+    def unit_vectors(self) -> tuple[list[str], NDArray[np.float32]]:
+        """Return the ids of the items there are, and their vectors (n, dim) at length 1."""
         ids = self._ids.names[: len(self._factors.vectors)]
-        kept = np.array([i for i, item in enumerate(ids) if item not in self._deleted], np.int64)
-        if len(kept) < 2:
-            return None
+        kept = [i for i, item in enumerate(ids) if item not in self._deleted]
         vectors = self._factors.vectors[kept]
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        matrix = vectors / np.maximum(lengths, 1e-12)
+        return [ids[i] for i in kept], vectors / np.maximum(lengths, np.float32(1e-12))
+
+    def files(self) -> Mapping[str, bytes] | None:
+        """Return the index with its ids and vectors, and what a restart needs."""
+        ids, matrix = self.unit_vectors()
+        if len(ids) < 2:
+            return None
         return {
-            INDEX_FILE: self._build_index(matrix, np.arange(len(kept), dtype=np.int64)),
+            INDEX_FILE: self._build_index(matrix, np.arange(len(ids), dtype=np.int64)),
             MATRIX_FILE: _npy(matrix),
-            IDS_FILE: msgspec.json.encode([ids[i] for i in kept.tolist()]),
+            IDS_FILE: msgspec.json.encode(ids),
             STATE_FILE: self._state(),
         }
 

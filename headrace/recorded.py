@@ -1,0 +1,61 @@
+"""`headrace replay`: feed recorded events to a system here or over HTTP, with slates asked for on the way."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from online.adapters.chdb_files import ChdbFiles
+from online.adapters.exact_index import ExactIndex
+from replay.feed import FeedConfig, feed
+from replay.http_system import HttpSystem
+from replay.local_system import LocalSystem
+from replay.mapping import find_mapping
+from replay.recorded import BadRows, read_events, read_items
+from replay.system import System
+
+
+def open_system(url: str | None, *, api_key: str, seed: int) -> System:
+    """Return the system at a URL, or a new one in this process."""
+    return HttpSystem(url, api_key=api_key) if url else LocalSystem(index=ExactIndex, seed=seed)
+
+
+def replay_file(
+    file: Path, system: System, config: FeedConfig, *, mapping: str, limit: int | None, seed: int, quiet: bool
+) -> dict[str, Any]:
+    """Feed a file and return the summary; a bar shows the progress on stderr."""
+    reader, bad = ChdbFiles(), BadRows()
+    chosen = find_mapping(file, reader, mapping)
+    began = time.monotonic()
+    columns = [
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,} events, {task.fields[rate]:,.0f}/s, {task.fields[slates]:,} slates"),
+        TimeElapsedColumn(),
+    ]
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        task = bar.add_task(f"replaying {file.name} as {chosen.name}", total=limit, rate=0.0, slates=0)
+        events = read_events(file, reader=reader, on_bad=bad, mapping=chosen, limit=limit)
+        items = read_items(file, reader=reader, on_bad=bad, mapping=chosen)
+        for progress in feed(system, events, config, items=items):
+            took = time.monotonic() - began
+            bar.update(task, completed=progress.events, rate=progress.events / took, slates=progress.slates)
+    took = time.monotonic() - began
+    return {
+        "file": str(file),
+        "format": chosen.name,
+        "events": progress.events,
+        "items": progress.items,
+        "bad_rows": bad.count,
+        "first_bad_rows": [str(row) for row in bad.first],
+        "took_s": round(took, 2),
+        "events_per_s": round(progress.events / took, 1),
+        "slates": progress.slates,
+        "slate_ms": round(1000 * progress.slate_s / progress.slates, 3) if progress.slates else None,
+        "policies": {policy: scores.document(seed) for policy, scores in progress.scores.items()},
+    }

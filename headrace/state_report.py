@@ -1,0 +1,61 @@
+"""`headrace state`: what the views hold and how far behind the log they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows.record import RECORD_VIEW, decode_record_checkpoint
+from flows.state import STATE_VIEW
+from headrace.process import create_topics
+from online.connect import open_log, open_state
+from online.core.catalogue import CATALOGUE_VIEW, ITEM_DOCUMENT, ITEMS
+from online.core.checkpoint import decode_checkpoint
+from online.core.join import JOIN_VIEW, OPEN_SLATE
+from online.core.partition import EVENTS, ITEM, USER
+from online.core.update import DEAD
+from online.ports import EventLog, StateStore
+
+FAMILIES = (USER, ITEM, ITEM_DOCUMENT, OPEN_SLATE)
+EVENT_VIEWS = (STATE_VIEW, JOIN_VIEW)
+
+
+def report(log_url: str, state_url: str, partitions: int) -> dict[str, Any]:
+    """Return records and bytes by family, and by view how many messages it has still to fold."""
+    log, state = open_log(log_url), open_state(state_url)
+    try:
+        partitions = create_topics(log, partitions)
+        return {
+            "partitions": partitions,
+            "families": {name: _footprint(state, name, partitions) for name in FAMILIES},
+            "events": sum(log.extent(EVENTS, p).appended for p in range(partitions)),
+            "dead_letters": log.extent(DEAD, 0).appended,
+            "lag": {view: _lag(log, state, view, partitions) for view in EVENT_VIEWS}
+            | {CATALOGUE_VIEW: _behind(log, state, CATALOGUE_VIEW, ITEMS, 0)},
+            "recorded": _recorded(state, partitions),
+        }
+    finally:
+        log.close()
+        state.close()
+
+
+def _footprint(state: StateStore, family: str, partitions: int) -> dict[str, int]:
+    records, size = (sum(c) for c in zip(*(state.footprint(p, family) for p in range(partitions)), strict=True))
+    return {"records": records, "bytes": size, "bytes_per_record": round(size / records) if records else 0}
+
+
+def _lag(log: EventLog, state: StateStore, view: str, partitions: int) -> list[int]:
+    return [_behind(log, state, view, EVENTS, p) for p in range(partitions)]
+
+
+def _behind(log: EventLog, state: StateStore, view: str, topic: str, partition: int) -> int:
+    folded = decode_checkpoint(state.checkpoint(view, partition)).folded.get(topic, 0)
+    return log.extent(topic, partition).appended - folded
+
+
+def _recorded(state: StateStore, partitions: int) -> dict[str, str]:
+    """Return the oldest recorded position of each topic over its partitions."""
+    positions: dict[str, str] = {}
+    for partition in range(partitions):
+        for topic, position in decode_record_checkpoint(state.checkpoint(RECORD_VIEW, partition)).recorded.items():
+            positions[topic] = min(position, positions.get(topic, position))
+    return positions

@@ -1,0 +1,64 @@
+"""Resolve a request: defaults, policy, partition and id, as both the API and a replay in process do it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from online.core.partition import partition_of
+from online.core.policy_document import DEFAULT_POLICY, POLICIES
+from online.pipeline import SlateRequest
+from schemas.event import user_key
+from schemas.slate import RecommendIn
+
+
+class UnknownPolicy(ValueError):
+    """The request names a policy that does not exist; the message lists those that do."""
+
+
+def request_key(ask: RecommendIn) -> str | None:
+    """Return the key of the user record the request reads; None for a session without a user.
+
+    >>> request_key(RecommendIn(visitor_id="7"))
+    'v7'
+    """
+    return user_key(ask.user_id, ask.visitor_id) if ask.user_id or ask.visitor_id else None
+
+
+def resolve(ask: RecommendIn, *, partitions: int, served_at: float, seed: int, suffix: str) -> SlateRequest:
+    """Return the request as the ranking path reads it.
+
+    Args:
+        ask: what the client sent.
+        partitions: of the log; the recommendation id begins with the user's, so that outcomes find their way there.
+        served_at: the server's clock, epoch seconds; the latest moment a request may ask for.
+        seed: of the slot draws when the client gives none.
+        suffix: what makes the recommendation id unique.
+
+    Raises:
+        UnknownPolicy: there is no such policy.
+    """
+    policy = POLICIES.get(ask.policy or DEFAULT_POLICY)
+    if policy is None:
+        raise UnknownPolicy(f"policy is one of {', '.join(sorted(POLICIES))}")
+    overrides = {"diversity": ask.diversity, "epsilon": ask.exploration}
+    key = request_key(ask)
+    partition = partition_of(key or f"s{'/'.join(ask.session_items)}", partitions)
+    return SlateRequest(
+        recommendation_id=f"{partition:x}-{int(served_at * 1000):011x}{suffix}",
+        partition=partition,
+        user_key=key,
+        surface=ask.surface,
+        n=ask.n,
+        now=served_at if ask.timestamp is None else min(ask.timestamp, served_at),
+        served_at=served_at,
+        seed=seed if ask.seed is None else ask.seed,
+        policy=policy,
+        slots=replace(policy.slots, **{name: value for name, value in overrides.items() if value is not None}),
+        item_id=ask.item_id,
+        session_items=ask.session_items,
+        exclude_item_ids=ask.exclude_item_ids,
+        exclude_seen=ask.exclude_seen,
+        exclude_purchased=ask.exclude_purchased,
+        seed_given=ask.seed is not None,
+        as_asked=ask.model_dump(exclude_unset=True),
+    )

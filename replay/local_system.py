@@ -1,0 +1,137 @@
+"""The whole recommender in this process: the same folds and the same ranking path, without brokers or clocks.
+
+Everything happens in the order of the calls and at the times they carry, so the same calls with the same seed give
+the same records, models and slates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from online.core.checkpoint import Folded
+from online.core.example import EXAMPLES, decode_example
+from online.core.item_table import ItemTable
+from online.core.join import SLATES, JoinFold
+from online.core.partition import EVENTS, USER, PartitionFold, partition_of
+from online.core.record import decode_record
+from online.core.update import UPDATES, decode_update
+from online.models.click_ranker import ClickRanker
+from online.models.item_factors import ItemFactorsConfig
+from online.models.item_vectors import ItemVectors
+from online.pipeline import recommend
+from online.ports import Batch, Message, VectorIndex
+from online.request import resolve
+from online.world import Vectors, World
+from schemas.event import EventIn, accept, encode_event
+from schemas.item import ItemIn, accept_item
+from schemas.slate import RecommendIn, encode_slate
+
+from .system import Answer
+
+REFRESH_S = 60.0  # of event time between toplists
+PUBLISH_S = 900.0  # of event time between published models
+
+Exact = Callable[[NDArray[np.float32], NDArray[np.int64]], VectorIndex]
+"""(vectors, labels) -> an index over them."""
+
+
+class LocalSystem:
+    """A recommender that runs on the times of what it is given."""
+
+    def __init__(self, *, index: Exact, seed: int = 0, partitions: int = 4, window_s: float = 1800.0) -> None:
+        self._index, self._seed, self._partitions = index, seed, partitions
+        self.world = World(ItemTable(partitions))
+        self.ranker = ClickRanker()
+        self._vectors = ItemVectors(ItemFactorsConfig(seed=seed), lambda vectors, labels: b"")
+        self._records: list[dict[str, dict[str, bytes]]] = [{} for _ in range(partitions)]
+        self._folds = [PartitionFold(p, self._loader(p)) for p in range(partitions)]
+        self._joins = [JoinFold(p, {}, window_s=window_s) for p in range(partitions)]
+        self._count = count(1)
+        self._now = self._refreshed = self._published = 0.0
+
+    def _loader(self, partition: int) -> Callable[[str, Sequence[str]], list[bytes | None]]:
+        records = self._records[partition]
+        return lambda family, keys: [records.get(family, {}).get(key) for key in keys]
+
+    def put_items(self, items: Sequence[ItemIn]) -> None:
+        for item in items:
+            if item.item_id is not None:
+                document = accept_item(item, item_id=item.item_id, now=self._now)
+                self.world.table.put(document)
+                self._vectors.place(document)
+        self._refreshed = -REFRESH_S
+
+    def post(self, events: Sequence[EventIn]) -> None:
+        for given in events:
+            at = self._now if given.timestamp is None else given.timestamp
+            event = accept(given, event_id=f"local-{next(self._count)}", received_at=at)
+            for item in event.items:
+                item.categories, item.brand, item.price_tier = self.world.table.facets(item.item_id)
+            partition = partition_of(event.user_key, self._partitions)
+            batch = self._batch(EVENTS, partition, encode_event(event))
+            self._now = max(self._now, event.timestamp)
+            self._take(partition, self._folds[partition].fold(batch, next(self._count)))
+            self._take(partition, self._joins[partition].fold(batch, next(self._count)))
+
+    def recommend(self, ask: RecommendIn) -> Answer:
+        self._now = max(self._now, ask.timestamp or 0.0)
+        self._catch_up()
+        number = next(self._count)
+        request = resolve(
+            ask,
+            partitions=self._partitions,
+            served_at=self._now,
+            seed=self._seed * 1_000_003 + number,
+            suffix=f"{number:016x}",
+        )
+        payload = self._records[request.partition].get(USER, {}).get(request.user_key or "")
+        record = None if payload is None else decode_record(payload)
+        slate = recommend(self.world, request, record)
+        batch = self._batch(SLATES, slate.partition, encode_slate(slate))
+        self._take(slate.partition, self._joins[slate.partition].fold(batch, number))
+        return Answer(slate.recommendation_id, [slate.candidates[i] for i in slate.slots], slate.record_position, {})
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _batch(self, topic: str, partition: int, payload: bytes) -> Batch:
+        return Batch(topic, partition, [Message(f"{next(self._count):020d}", payload)])
+
+    def _take(self, partition: int, folded: Folded) -> None:
+        for family, records in folded.writes.items():
+            kept = self._records[partition].setdefault(family, {})
+            for key, value in records.items():
+                if value is None:
+                    kept.pop(key, None)
+                else:
+                    kept[key] = value
+        for topic, _, payload in folded.outbox:
+            if topic == UPDATES:
+                update = decode_update(payload)
+                self.world.apply(update)
+                self._vectors.learn(update)
+            elif topic == EXAMPLES:
+                self.ranker.learn_one(decode_example(payload))
+
+    def _catch_up(self) -> None:
+        """Do by event time what followers and flows do by the clock."""
+        if self._now - self._refreshed >= REFRESH_S:
+            self.world.refresh(self._now)
+            self._refreshed = self._now
+        if self._now - self._published >= PUBLISH_S:
+            self._published = self._now
+            self.world.ranker_version += 1
+            self.world.ranker = self.ranker.export(str(self.world.ranker_version))
+            self._publish_vectors()
+
+    def _publish_vectors(self) -> None:
+        ids, matrix = self._vectors.unit_vectors()
+        if len(ids) < 2:
+            return
+        version = self.world.vectors.version + 1 if self.world.vectors else 1
+        nearest = self._index(matrix, np.arange(len(ids), dtype=np.int64))
+        self.world.vectors = Vectors(version, ids, matrix, {item: i for i, item in enumerate(ids)}, nearest)
