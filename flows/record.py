@@ -83,6 +83,12 @@ class RecordView:
         """Return behind which position each (topic, partition) is to be read."""
         return {(topic, p): self._checkpoints[p].recorded.get(topic, START) for topic, p in self._keys}
 
+    def recorded(self, topic: str, partition: int) -> Position | None:
+        """Return up to where a topic's partition is in the warehouse; None for a topic that is not recorded."""
+        if (topic, partition) not in self._keys:
+            return None
+        return self._checkpoints[partition].recorded.get(topic, START)
+
     def step(self, batch: Batch) -> Callable[[], None]:
         """Buffer a batch; the commit inserts what is due."""
         if batch.messages:

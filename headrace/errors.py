@@ -6,7 +6,20 @@ from headrace.keys import DataDirError
 from headrace.settings import SettingsError
 from headrace.supervisor import SupervisorError
 from headrace.valkey import ValkeyMissing
+from online.adapters.chdb_files import BadFile
 from online.connect import BadUrl
 from online.ports import Fenced, Unavailable, WarehouseError
+from replay.http_system import Rejected
 
-USER_ERRORS = (BadUrl, DataDirError, Fenced, SettingsError, SupervisorError, Unavailable, ValkeyMissing, WarehouseError)
+USER_ERRORS = (
+    BadFile,
+    BadUrl,
+    Rejected,
+    DataDirError,
+    Fenced,
+    SettingsError,
+    SupervisorError,
+    Unavailable,
+    ValkeyMissing,
+    WarehouseError,
+)

@@ -125,12 +125,21 @@ def run_index_flow(settings: Settings) -> None:
 def run_record_flow(settings: Settings) -> None:
     """Run the record flow."""
     from flows.record import FLUSH_S, RecordView
+    from flows.retention import Retention
     from flows.view import build, run
 
     log, state = open_log(settings.log), open_state(settings.state)
     partitions = patiently(lambda: create_topics(log, settings.partitions))
-    view = RecordView(state=state, log=log, warehouse=open_warehouse(settings.warehouse), partitions=partitions)
-    run(build("record", [view], partial(open_log, settings.log), tick_s=FLUSH_S))
+    record = RecordView(state=state, log=log, warehouse=open_warehouse(settings.warehouse), partitions=partitions)
+    retention = Retention(
+        log=log,
+        state=state,
+        artifacts=open_artifacts(settings),
+        recorded=record.recorded,
+        partitions=partitions,
+        clock=time.time,
+    )
+    run(build("record", [record, retention], partial(open_log, settings.log), tick_s=FLUSH_S))
 
 
 def open_artifacts(settings: Settings) -> FileArtifacts:

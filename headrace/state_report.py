@@ -7,6 +7,7 @@ from typing import Any
 from flows.record import RECORD_VIEW, decode_record_checkpoint
 from flows.state import STATE_VIEW
 from headrace.process import create_topics
+from headrace.settings import Settings
 from online.connect import open_log, open_state
 from online.core.catalogue import CATALOGUE_VIEW, ITEM_DOCUMENT, ITEMS
 from online.core.checkpoint import decode_checkpoint
@@ -19,11 +20,11 @@ FAMILIES = (USER, ITEM, ITEM_DOCUMENT, OPEN_SLATE)
 EVENT_VIEWS = (STATE_VIEW, JOIN_VIEW)
 
 
-def report(log_url: str, state_url: str, partitions: int) -> dict[str, Any]:
+def report(settings: Settings) -> dict[str, Any]:
     """Return records and bytes by family, and by view how many messages it has still to fold."""
-    log, state = open_log(log_url), open_state(state_url)
+    log, state = open_log(settings.log), open_state(settings.state)
     try:
-        partitions = create_topics(log, partitions)
+        partitions = create_topics(log, settings.partitions)
         return {
             "partitions": partitions,
             "families": {name: _footprint(state, name, partitions) for name in FAMILIES},

@@ -36,18 +36,14 @@ def plan(settings: Settings, *, flows: tuple[str, ...] = FLOWS, api: bool = True
         DataDirError: the data directory cannot be used.
         ValkeyMissing: an embedded Valkey is needed and not there.
     """
-    data_dir = prepare_data_dir(settings.data_dir)
-    keys = load_keys(data_dir)
+    filled = located(settings)
+    data_dir, keys = filled.data_dir, load_keys(filled.data_dir)
     services: list[Service] = []
-    urls: dict[str, str] = {}
     if not (settings.log and settings.state):
         services.append(valkey.service(data_dir, keys.valkey))
-        urls = {name: valkey.url(valkey.socket_path(data_dir), keys.valkey) for name in ("log", "state")}
     embedded_warehouse = _warehouse(data_dir, keys) if warehouse and not settings.warehouse else None
     if embedded_warehouse is not None:
-        urls["warehouse"] = embedded_warehouse[1]
-    given = {name: value for name in ("log", "state", "warehouse") if (value := getattr(settings, name))}
-    filled = settings.model_copy(update={**urls, **given, "data_dir": data_dir})
+        filled = filled.model_copy(update={"warehouse": embedded_warehouse[1]})
     env = environment(filled)
     services += [_process("flow", name, env) for name in flows]
     if api:
@@ -55,6 +51,18 @@ def plan(settings: Settings, *, flows: tuple[str, ...] = FLOWS, api: bool = True
     if embedded_warehouse is not None:
         services.append(embedded_warehouse[0])
     return System(filled, tuple(services))
+
+
+def located(settings: Settings) -> Settings:
+    """Return the settings with the URLs of the embedded log and state store filled in; nothing is started.
+
+    Raises:
+        DataDirError: the data directory cannot be used.
+    """
+    data_dir = prepare_data_dir(settings.data_dir)
+    embedded = valkey.url(valkey.socket_path(data_dir), load_keys(data_dir).valkey)
+    urls = {name: getattr(settings, name) or embedded for name in ("log", "state")}
+    return settings.model_copy(update={**urls, "data_dir": data_dir})
 
 
 def environment(settings: Settings) -> dict[str, str]:

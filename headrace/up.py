@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Callable
 
-from headrace.cli import print_json, say
+from headrace.cli.app import print_json, say
 from headrace.keys import KEYS_FILE
 from headrace.settings import Settings, SettingsError, without_secret
 from headrace.supervisor import StopFlag, Supervisor

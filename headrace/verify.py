@@ -27,6 +27,7 @@ from online.core.partition import EVENTS, ITEM, USER, PartitionFold, partition_o
 from online.core.record import decode_record
 from online.core.update import UPDATES, SessionTouch, decode_update
 from online.ports import START, Batch, EventLog, Message, StateStore, Unavailable
+from replay.history import logged
 from replay.traffic import random_event
 from schemas.event import decode_event, encode_event
 from serving.worker import SINGLE_TOPICS, TOPICS
@@ -180,7 +181,7 @@ def _compare(outcome: Outcome, log: EventLog, state: StateStore, partitions: int
     items: dict[tuple[int, str], bytes] = {}
     for partition in range(partitions):
         oracle = Oracle(partition)
-        for message in messages(log, EVENTS, partition):
+        for message in _messages(log, EVENTS, partition):
             logged.add(decode_event(message.payload).event_id)
             oracle.fold(message)
         stored = {family: dict(state.scan(partition, family)) for family in (USER, ITEM)}
@@ -215,13 +216,8 @@ class Oracle:
                 self.touches += decode_update(payload).touches
 
 
-def messages(log: EventLog, topic: str, partition: int) -> Iterator[Message]:
-    """Iterate over everything a partition holds."""
-    after = START
-    while batches := log.read({(topic, partition): after}, max_messages=1000, wait_s=0.0):
-        for batch in batches:
-            yield from batch.messages
-            after = batch.messages[-1].position
+def _messages(log: EventLog, topic: str, partition: int) -> Iterator[Message]:
+    return (message for batch in logged(log, topic, partition) for message in batch.messages)
 
 
 def _different(left: dict[str, bytes], right: dict[str, bytes]) -> int:
@@ -233,7 +229,7 @@ def _updates_different(log: EventLog, touches: Counter[SessionTouch], items: dic
     applied: dict[int, int] = {}
     followed: dict[tuple[int, str], ItemStats] = {}
     seen: Counter[SessionTouch] = Counter()
-    for message in messages(log, UPDATES, 0):
+    for message in _messages(log, UPDATES, 0):
         update = decode_update(message.payload)
         if update.seq <= applied.get(update.partition, 0):
             continue

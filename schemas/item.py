@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from pydantic import Field
@@ -48,7 +48,7 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
     group_id: str | None = None
     regions: list[str] = []
     embedding: list[float] | None = None
-    attributes: dict[str, msgspec.Raw] = {}
+    attributes: dict[str, Any] = {}
     deleted: bool = False
     schema_version: int = SCHEMA_VERSION
 
@@ -85,11 +85,10 @@ def accept_item(item: ItemIn, *, item_id: str, now: float, created_at: float | N
     >>> accept_item(ItemIn(brand="b"), item_id="a", now=5.0).created_at
     5.0
     """
-    fields = item.model_dump(exclude={"item_id", "created_at", "attributes"})
+    fields = item.model_dump(exclude={"item_id", "created_at"})
     return Item(
         item_id=item_id,
         updated_at=now,
         created_at=next(t for t in (item.created_at, created_at, now) if t is not None),
-        attributes={k: msgspec.Raw(msgspec.json.encode(v)) for k, v in item.attributes.items()},
         **fields,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from pydantic import Field
@@ -27,7 +27,7 @@ class User(msgspec.Struct, omit_defaults=True, kw_only=True):
     updated_at: float
     labels: list[str] = []
     context: dict[str, str | bool | int | float | None] = {}
-    attributes: dict[str, msgspec.Raw] = {}
+    attributes: dict[str, Any] = {}
     schema_version: int = SCHEMA_VERSION
 
 
@@ -48,6 +48,6 @@ def accept_user(user: UserIn, *, user_id: str, now: float) -> User:
         updated_at=now,
         labels=user.labels,
         context=user.context,
-        attributes={k: msgspec.Raw(msgspec.json.encode(v)) for k, v in user.attributes.items()},
+        attributes=user.attributes,
         schema_version=user.schema_version,
     )

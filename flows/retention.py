@@ -1,0 +1,104 @@
+"""Retention: trim the log behind what every view has committed and the archive holds, and no younger than asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from online.core.catalogue import CATALOGUE_VIEW, ITEMS
+from online.core.checkpoint import decode_checkpoint
+from online.core.example import EXAMPLES
+from online.core.join import JOIN_VIEW, SLATES
+from online.core.partition import EVENTS, USERS
+from online.core.update import UPDATES
+from online.ports import START, Artifact, ArtifactStore, Batch, EventLog, Position, StateStore
+from online.world import RANKER, VECTORS
+
+from .log_source import TICK
+from .state import STATE_VIEW
+from .view import retried
+
+HOUR_S = 3600.0
+
+KEPT_S: Mapping[str, float] = {
+    EVENTS: HOUR_S,
+    USERS: HOUR_S,
+    SLATES: 60.0,  # large, and read by nobody but the join and the recorder
+    ITEMS: HOUR_S,  # a worker that starts reads the catalogue view and follows from there
+    UPDATES: 2 * HOUR_S,  # from these a worker that starts learns the sessions
+    EXAMPLES: HOUR_S,
+}
+"""Topic -> least age (seconds) of what is trimmed."""
+
+READERS: Mapping[str, Sequence[str]] = {
+    EVENTS: (STATE_VIEW, JOIN_VIEW),
+    USERS: (STATE_VIEW,),
+    SLATES: (JOIN_VIEW,),
+    ITEMS: (CATALOGUE_VIEW,),
+}
+"""Topic -> the views that must have committed a message before it may go."""
+
+LEARNERS: Mapping[str, str] = {ITEMS: VECTORS, UPDATES: VECTORS, EXAMPLES: RANKER}
+"""Topic -> the artifact that must have learned a message before it may go."""
+
+
+TRIM_EVERY_S = 15.0
+
+
+class Retention:
+    """Trims every topic now and then; it reads nothing but ticks.
+
+    `recorded` tells how far the archive holds a topic's partition, None where it has no part.
+    """
+
+    topics: Sequence[str] = (TICK,)
+
+    def __init__(
+        self,
+        *,
+        log: EventLog,
+        state: StateStore,
+        artifacts: ArtifactStore,
+        recorded: Callable[[str, int], Position | None],
+        partitions: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._log, self._state, self._artifacts = log, state, artifacts
+        self._recorded, self._partitions, self._clock = recorded, partitions, clock
+        self._trimmed_at = clock()
+
+    def positions(self) -> dict[tuple[str, int], Position]:
+        """Return nothing: there is nothing to read."""
+        return {}
+
+    def step(self, batch: Batch) -> Callable[[], None]:
+        """Return what trims when it is time."""
+        return self._trim_when_due
+
+    def _trim_when_due(self) -> None:
+        now = self._clock()
+        if now - self._trimmed_at >= TRIM_EVERY_S:
+            self._trimmed_at = now
+            retried(lambda: self.trim(now))
+
+    def trim(self, now: float) -> None:
+        """Trim every topic as of `now` (epoch seconds)."""
+        learned = {name: self._artifacts.open(name) for name in set(LEARNERS.values())}
+        for topic, kept_s in KEPT_S.items():
+            for partition in range(self._partitions if topic in (EVENTS, USERS, SLATES) else 1):
+                bounds = [self._log.before(topic, partition, now - kept_s)]
+                for view in READERS.get(topic, ()):
+                    checkpoint = decode_checkpoint(self._state.checkpoint(view, partition))
+                    bounds.append(checkpoint.positions.get(topic, START))
+                if topic in LEARNERS:
+                    bounds.append(_learned(learned[LEARNERS[topic]], topic))
+                archive = self._recorded(topic, partition)
+                if archive is not None:
+                    bounds.append(archive)
+                self._log.trim(topic, partition, min(bounds))
+
+
+def _learned(artifact: Artifact | None, topic: str) -> Position:
+    if artifact is None:
+        return START
+    position: Position = artifact.lineage["positions"].get(f"{topic}/0", START)
+    return position

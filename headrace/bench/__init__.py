@@ -1,0 +1,1 @@
+"""The benches: each measures one promise on a system of its own and returns plain figures with their method."""
