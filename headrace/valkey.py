@@ -36,7 +36,7 @@ def server_binary() -> Path:
 
 
 def config(directory: Path, socket: Path, password: str) -> str:
-    """Return the configuration file: every write in the append-only file (fsync each second), no RDB, no TCP.
+    """Return the configuration file: every write synced to the append-only file, no RDB, no TCP.
 
     >>> print(config(Path("/data/valkey"), Path("/data/valkey/valkey.sock"), "key").splitlines()[0])
     port 0
@@ -48,7 +48,7 @@ def config(directory: Path, socket: Path, password: str) -> str:
         f"dir {_quoted(str(directory))}",
         f"requirepass {_quoted(password)}",
         "appendonly yes",
-        "appendfsync everysec",
+        "appendfsync always",
         'save ""',
         "maxmemory-policy noeviction",
         "daemonize no",

@@ -58,7 +58,9 @@ class EventIn(Edge):
     """One behaviour event as a client sends it."""
 
     event_id: Id | None = Field(default=None, description="Deduplication key; generated when absent")
-    event_type: Annotated[EventType, BeforeValidator(canonical_type, json_schema_input_type=str)]
+    event_type: Annotated[EventType, BeforeValidator(canonical_type, json_schema_input_type=EventType)] = Field(
+        description="Or a name that other systems use for it, such as detail-page-view or Order Completed"
+    )
     user_id: Id | None = None
     visitor_id: Id | None = None
     session_id: Id | None = Field(default=None, description="Else derived by 30 minutes of idle event time")
@@ -124,7 +126,7 @@ class Event(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     consent: bool | None = None
     traceparent: str | None = None
     clamped_s: float = 0.0  # how far ahead of the server's clock the client's time was
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1  # a message without the field is the first version's, whatever today's is
 
     @property
     def user_key(self) -> str:

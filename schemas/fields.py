@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 from pydantic.alias_generators import to_camel
 
 SCHEMA_VERSION = 1
@@ -27,7 +27,10 @@ def epoch_seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         msg = "a time is RFC 3339 text, epoch seconds or epoch milliseconds"
         raise ValueError(msg)
-    seconds = _from_text(value) if isinstance(value, str) else float(value)
+    try:
+        seconds = _from_text(value) if isinstance(value, str) else float(value)
+    except OverflowError:  # an integer beyond all floats
+        seconds = math.inf
     if abs(seconds) > EPOCH_MS_FROM:
         seconds /= 1000.0
     if not (math.isfinite(seconds) and 0.0 <= seconds <= EPOCH_MAX_S):
@@ -60,15 +63,34 @@ EpochSeconds = Annotated[
     BeforeValidator(epoch_seconds, json_schema_input_type=str | int | float),
     Field(description="RFC 3339 text, epoch seconds or epoch milliseconds; kept as epoch seconds"),
 ]
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Id = Annotated[
     str,
     BeforeValidator(_text_id, json_schema_input_type=str | int),
-    StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    StringConstraints(min_length=1, max_length=256, pattern=PRINTABLE),
 ]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Scalar = Annotated[str, StringConstraints(max_length=1024)] | bool | int | float | None
+Label = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=PRINTABLE)]
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # records are msgpack, which knows no larger ones
+Scalar = Annotated[str, StringConstraints(max_length=1024)] | bool | Int64 | float | None
 Context = Annotated[dict[Label, Scalar], Field(max_length=32)]
-Document = Annotated[dict[Label, JsonValue], Field(max_length=256)]
+
+
+def _finite(document: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Refuse infinities, which JSON text can name (1e999) and JSON cannot hold."""
+    values: list[JsonValue] = [document]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+        elif isinstance(value, float) and not math.isfinite(value):
+            msg = "numbers must be finite"
+            raise ValueError(msg)
+    return document
+
+
+Document = Annotated[dict[Label, JsonValue], Field(max_length=256), AfterValidator(_finite)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -81,5 +103,6 @@ class Edge(BaseModel):
         extra="forbid",
         frozen=True,
         allow_inf_nan=False,
+        loc_by_alias=False,  # errors name the canonical field
         ser_json_inf_nan="strings",
     )

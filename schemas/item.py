@@ -50,7 +50,7 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
     embedding: list[float] | None = None
     attributes: dict[str, Any] = {}
     deleted: bool = False
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
 
     def is_eligible(self, now: float) -> bool:
         """Say whether the item may be shown at `now` (epoch seconds)."""

@@ -151,7 +151,7 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     ope_valid: bool = True
     ope_why: str = ""
     stages_us: dict[str, float] = {}
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
 
 
 encode_slate = msgspec.msgpack.Encoder().encode

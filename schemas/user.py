@@ -28,7 +28,7 @@ class User(msgspec.Struct, omit_defaults=True, kw_only=True):
     labels: list[str] = []
     context: dict[str, str | bool | int | float | None] = {}
     attributes: dict[str, Any] = {}
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
 
 
 _encoder = msgspec.json.Encoder()

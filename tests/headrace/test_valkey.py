@@ -48,7 +48,7 @@ def test_it_appends_every_write_and_listens_on_the_socket_only(client: Redis) ->
 
     assert settings == {
         "appendonly": "yes",
-        "appendfsync": "everysec",
+        "appendfsync": "always",
         "save": "",
         "port": "0",
         "unixsocketperm": "700",
