@@ -5,6 +5,7 @@ Model and positions are one artifact, published by one rename: a restart opens t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,8 @@ from typing import Any, Protocol
 from online.ports import START, Artifact, ArtifactStore, Batch, CorruptArtifact, Position
 
 from .log_source import TICK
+
+logger = logging.getLogger(__name__)
 
 
 class Model(Protocol):
@@ -81,11 +84,16 @@ class ArtifactView:
 
 def newest_sound(artifacts: ArtifactStore, name: str) -> Artifact | None:
     """Return the newest version that opens; a damaged one is passed over, its model learns again from further back."""
-    version = artifacts.latest(name)
+    try:
+        version = artifacts.latest(name)
+    except CorruptArtifact as error:
+        logger.error("learning %s from the start of the log: %s", name, error)
+        return None
     while version is not None and version > 0:
         try:
             artifact = artifacts.open(name, version)
-        except CorruptArtifact:
+        except CorruptArtifact as error:
+            logger.error("passing over %s %d: %s", name, version, error)
             artifact = None
         if artifact is not None:
             return artifact

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from online.core.example import EXAMPLES, decode_example
+from online.core.example import EXAMPLES, Example, decode_example
 from online.core.join import JOIN_VIEW, OPEN_SLATE, JoinFold
 from online.core.ranker import write_ranker
+from online.core.session import hash64
 from online.models.click_ranker import ClickRanker
 from online.ports import ArtifactStore, Batch, EventLog, StateStore
 from online.world import RANKER, RANKER_FILE
@@ -21,7 +22,8 @@ from .view import View, retried
 logger = logging.getLogger(__name__)
 
 PUBLISH_S = 2.0
-STATE_FILE = "learner.json"
+STATE_FILE, LEARNED_FILE = "learner.json", "learned.json"
+LEARNED_SLATES = 8192  # more than one commit of the join closes
 
 
 def join_view(*, state: StateStore, log: EventLog, partitions: int, window_s: float) -> View:
@@ -37,11 +39,14 @@ def join_view(*, state: StateStore, log: EventLog, partitions: int, window_s: fl
 def ranker_view(*, artifacts: ArtifactStore, clock: Callable[[], float]) -> ArtifactView:
     """Return the view that learns the ranker from examples and publishes it."""
     running = newest_sound(artifacts, RANKER)
-    ranker = ClickRanker() if running is None else ClickRanker.from_state(running.files[STATE_FILE].read_bytes())
+    model = _RankerModel(ClickRanker(), [])
+    if running is not None:
+        learned = msgspec.json.decode(running.files[LEARNED_FILE].read_bytes(), type=list[int])
+        model = _RankerModel(ClickRanker.from_state(running.files[STATE_FILE].read_bytes()), learned)
     return ArtifactView(
         RANKER,
         [(EXAMPLES, 0)],
-        _RankerModel(ranker),
+        model,
         artifacts=artifacts,
         running=running,
         every_s=PUBLISH_S,
@@ -50,18 +55,34 @@ def ranker_view(*, artifacts: ArtifactStore, clock: Callable[[], float]) -> Arti
 
 
 class _RankerModel:
-    def __init__(self, ranker: ClickRanker) -> None:
+    """The ranker, and hashes of the slates learned last: after a crash the join appends its last examples again."""
+
+    def __init__(self, ranker: ClickRanker, learned: Sequence[int]) -> None:
         self._ranker = ranker
+        self._learned = dict.fromkeys(learned)
 
     def fold(self, batch: Batch) -> None:
         for message in batch.messages:
             try:
-                self._ranker.learn_one(decode_example(message.payload))
+                self._learn_one(decode_example(message.payload))
             except (msgspec.MsgspecError, ValueError) as error:
                 logger.error("skipping example %s: %s", message.position, error)
 
+    def _learn_one(self, example: Example) -> None:
+        key = hash64(example.recommendation_id)
+        if key in self._learned:
+            return
+        self._ranker.learn_one(example)
+        self._learned[key] = None
+        if len(self._learned) > LEARNED_SLATES:
+            del self._learned[next(iter(self._learned))]
+
     def files(self) -> Mapping[str, bytes]:
-        return {RANKER_FILE: write_ranker(self._ranker.export("")), STATE_FILE: self._ranker.state()}
+        return {
+            RANKER_FILE: write_ranker(self._ranker.export("")),
+            STATE_FILE: self._ranker.state(),
+            LEARNED_FILE: msgspec.json.encode(list(self._learned)),
+        }
 
     def summary(self) -> Mapping[str, Any]:
         ranker = self._ranker

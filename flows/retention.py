@@ -9,10 +9,11 @@ from online.core.checkpoint import decode_checkpoint
 from online.core.example import EXAMPLES
 from online.core.join import JOIN_VIEW, SLATES
 from online.core.partition import EVENTS, USERS
-from online.core.update import UPDATES
+from online.core.update import DEAD, UPDATES
 from online.ports import START, Artifact, ArtifactStore, Batch, EventLog, Position, StateStore
 from online.world import RANKER, VECTORS
 
+from .artifact import newest_sound
 from .log_source import TICK
 from .state import STATE_VIEW
 from .view import retried
@@ -26,6 +27,7 @@ KEPT_S: Mapping[str, float] = {
     ITEMS: HOUR_S,  # a worker that starts reads the catalogue view and follows from there
     UPDATES: 2 * HOUR_S,  # from these a worker that starts learns the sessions
     EXAMPLES: HOUR_S,
+    DEAD: 24 * HOUR_S,
 }
 """Topic -> least age (seconds) of what is trimmed."""
 
@@ -82,7 +84,7 @@ class Retention:
 
     def trim(self, now: float) -> None:
         """Trim every topic as of `now` (epoch seconds)."""
-        learned = {name: self._artifacts.open(name) for name in set(LEARNERS.values())}
+        learned = {name: newest_sound(self._artifacts, name) for name in set(LEARNERS.values())}
         for topic, kept_s in KEPT_S.items():
             for partition in range(self._partitions if topic in (EVENTS, USERS, SLATES) else 1):
                 bounds = [self._log.before(topic, partition, now - kept_s)]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import logging
-import signal
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,18 @@ from rich.console import Console
 from rich.live import Live
 
 from headrace.demo_view import render
-from headrace.settings import load_settings
-from headrace.supervisor import StopFlag, Supervisor, free_port
+from headrace.probe import require_free_port
+from headrace.recorded import chosen_mapping
+from headrace.settings import own_settings
+from headrace.supervisor import StopFlag, free_port
 from headrace.system import System, plan
-from headrace.up import announced, require_free_port, where
-from online.adapters.chdb_files import ChdbFiles
+from headrace.up import started, where
+from online.adapters.chdb_files import BadFile, ChdbFiles
 from online.ports import Unavailable
 from replay.closed_loop import Loop, run
 from replay.feed import FeedConfig, Progress, feed
 from replay.http_system import HttpSystem, Rejected
-from replay.mapping import find_mapping
-from replay.recorded import BadRows, read_events, read_items
+from replay.recorded import BadRows, Recorded, read_events, read_items
 from replay.shop import Shop, ShopConfig
 from schemas.event import EventIn
 from schemas.slate import RecommendIn
@@ -96,30 +96,37 @@ def run_demo(
     port: int | None,
     quiet: bool,
 ) -> dict[str, Any]:
-    """Run until a signal, the time limit, or the end of the recorded events; return the summary."""
+    """Run until a signal, the time limit, or the end of the recorded events; return the summary.
+
+    Raises:
+        SettingsError, BadFile: the port, the format or the file will not do; nothing was started.
+        Rejected: the system did not take the traffic.
+    """
     logging.basicConfig(level=logging.ERROR, format="headrace: %(message)s")
-    stop = StopFlag()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    drive = _drive_shop(seed) if events is None else _drive_file(events, mapping)
     console = Console(stderr=True)
-    with _system(data_dir, port, console, quiet) as system:
+    with _system(data_dir, port, console, quiet) as (system, stop):
         board = Board(urls=where(system))
-        traffic = _Traffic(system.api_url, board, stop, _source(events, mapping, seed))
+        traffic = _Traffic(system.api_url, board, stop, drive)
         prober = _Prober(system.api_url, board, stop)
         deadline = None if seconds is None else time.monotonic() + seconds
         traffic.start()
         prober.start()
-        with (
-            Live(console=console, refresh_per_second=4, get_renderable=lambda: render(board)) if not quiet else _dark()
-        ):
+        screen = (
+            nullcontext()
+            if quiet
+            else Live(console=console, refresh_per_second=4, get_renderable=lambda: render(board))
+        )
+        with screen:
             while not (stop.is_set() or board.error or not traffic.is_alive() or _is_over(deadline)):
                 time.sleep(0.1)
         stop.set()
         traffic.join()
         prober.join()
+        document = board.document()
     if board.error:
         raise Rejected(board.error)
-    return board.document()
+    return document
 
 
 def _is_over(deadline: float | None) -> bool:
@@ -127,39 +134,31 @@ def _is_over(deadline: float | None) -> bool:
 
 
 @contextmanager
-def _dark() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def _system(data_dir: Path | None, port: int | None, console: Console, quiet: bool) -> Iterator[System]:
+def _system(
+    data_dir: Path | None, port: int | None, console: Console, quiet: bool
+) -> Iterator[tuple[System, StopFlag]]:
     with tempfile.TemporaryDirectory(prefix="headrace-demo-") as temporary:
-        settings = load_settings(
-            data_dir=data_dir or Path(temporary) / "data", port=port or free_port(), click_window_s=CLICK_WINDOW_S
-        )
+        settings = own_settings(data_dir or Path(temporary) / "data", port or free_port(), CLICK_WINDOW_S)
         require_free_port(settings.host, settings.port)
         system = plan(settings)
         if not quiet:
             console.print("starting the whole system (the first start compiles the kernels, some 20 s)")
-        with Supervisor(system.services, system.settings.data_dir, on_ready=announced(quiet)):
-            yield system
+        with started(system, quiet=quiet) as (_, stop):
+            yield system, stop
 
 
 Drive = Callable[[HttpSystem, Board, StopFlag], None]
 
 
-def _source(events: Path | None, mapping: str, seed: int) -> Drive:
-    if events is not None:
-        return lambda system, board, stop: _drive_file(system, board, stop, events, mapping)
-    return lambda system, board, stop: _drive_shop(system, board, stop, seed)
+def _drive_shop(seed: int) -> Drive:
+    def drive(system: HttpSystem, board: Board, stop: StopFlag) -> None:
+        shop = Shop(ShopConfig(seed=seed, start=time.time() - SHOP_BEFORE_S))
+        for loop in run(system, shop, rate=SHOP_RATE, until=time.time()):
+            _note(board, loop)
+            if stop.is_set():
+                return
 
-
-def _drive_shop(system: HttpSystem, board: Board, stop: StopFlag, seed: int) -> None:
-    shop = Shop(ShopConfig(seed=seed, start=time.time() - SHOP_BEFORE_S))
-    for loop in run(system, shop, rate=SHOP_RATE, until=time.time()):
-        _note(board, loop)
-        if stop.is_set():
-            return
+    return drive
 
 
 def _note(board: Board, loop: Loop) -> None:
@@ -168,22 +167,24 @@ def _note(board: Board, loop: Loop) -> None:
     board.arms = {arm: tally.document() for arm, tally in loop.tallies.items()}
 
 
-def _drive_file(system: HttpSystem, board: Board, stop: StopFlag, file: Path, mapping_name: str) -> None:
+def _drive_file(file: Path, mapping_name: str) -> Drive:
     reader, bad = ChdbFiles(), BadRows()
-    mapping = find_mapping(file, reader, mapping_name)
-    recorded = read_events(file, reader=reader, on_bad=bad, mapping=mapping)
+    mapping = chosen_mapping(file, reader, mapping_name)
 
-    def watched() -> Iterator[Any]:
-        for row in recorded:
-            board.now = row.event.timestamp or board.now
-            if stop.is_set():
-                return
-            yield row
+    def drive(system: HttpSystem, board: Board, stop: StopFlag) -> None:
+        def watched() -> Iterator[Recorded]:
+            for row in read_events(file, reader=reader, on_bad=bad, mapping=mapping):
+                board.now = row.event.timestamp or board.now
+                if stop.is_set():
+                    return
+                yield row
 
-    items = read_items(file, reader=reader, on_bad=bad, mapping=mapping)
-    for progress in feed(system, watched(), FeedConfig(), items=items):
-        board.events, board.slates = progress.events, progress.slates
-        board.arms = _scores(progress)
+        items = read_items(file, reader=reader, on_bad=bad, mapping=mapping)
+        for progress in feed(system, watched(), FeedConfig(), items=items):
+            board.events, board.slates = progress.events, progress.slates
+            board.arms = _scores(progress)
+
+    return drive
 
 
 def _scores(progress: Progress) -> dict[str, dict[str, Any]]:
@@ -205,7 +206,7 @@ class _Traffic(threading.Thread):
     def run(self) -> None:
         try:
             self._drive(self._system, self._board, self._stop_flag)
-        except (Rejected, Unavailable) as error:
+        except (Rejected, Unavailable, BadFile) as error:
             if not self._stop_flag.is_set():
                 self._board.error = str(error)
         finally:

@@ -6,17 +6,14 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
 from typing import NamedTuple
 
 from headrace.keys import DataDirError, prepare_data_dir
+from headrace.lock import LOCK_FILE
+from headrace.probe import given, problem_with, require_free_port
 from headrace.settings import Settings, SettingsError, without_secret
-from headrace.supervisor import LOCK_FILE
-from headrace.system import answers
-from headrace.up import require_free_port
+from headrace.system import answers, api_url
 from headrace.valkey import ValkeyMissing, server_binary
-from online.connect import BadUrl, open_log, open_state, open_warehouse
-from online.ports import Unavailable, WarehouseError
 
 MIN_FREE_BYTES = 2 * 1024**3
 
@@ -32,15 +29,9 @@ class Check(NamedTuple):
 def checks(settings: Settings) -> list[Check]:
     """Return what was found, in the order in which a start would meet it."""
     found = [_python(), _data_dir(settings), _disk(settings), _port(settings)]
-    if settings.log:
-        found.append(_reached("log", settings.log, lambda: _probe_log(settings.log)))
-    if settings.state:
-        found.append(_reached("state", settings.state, lambda: _probe_state(settings.state)))
     if not (settings.log and settings.state):
         found.append(_valkey())
-    if settings.warehouse:
-        found.append(_reached("warehouse", settings.warehouse, lambda: _probe_warehouse(settings.warehouse)))
-    return found
+    return found + [_answer(name, url) for name, url in given(settings).items()]
 
 
 def _python() -> Check:
@@ -74,7 +65,7 @@ def _port(settings: Settings) -> Check:
     try:
         require_free_port(settings.host, settings.port)
     except SettingsError as error:
-        if answers(f"http://{settings.host}:{settings.port}/health/live"):
+        if answers(f"{api_url(settings)}/health/live"):
             return Check("port", True, f"{settings.host}:{settings.port} is answered by a running headrace")
         return Check("port", False, str(error))
     return Check("port", True, f"{settings.host}:{settings.port} is free")
@@ -87,28 +78,6 @@ def _valkey() -> Check:
         return Check("valkey", False, str(error))
 
 
-def _reached(name: str, url: str, probe: Callable[[], None]) -> Check:
-    shown = without_secret(url)
-    try:
-        probe()
-    except (BadUrl, Unavailable, WarehouseError) as error:
-        return Check(name, False, f"{shown}: {error}")
-    return Check(name, True, f"{shown} answers")
-
-
-def _probe_log(url: str) -> None:
-    log = open_log(url, timeout_s=2.0)
-    log.extent("events", 0)
-    log.close()
-
-
-def _probe_state(url: str) -> None:
-    state = open_state(url, timeout_s=2.0)
-    state.checkpoint("state", 0)
-    state.close()
-
-
-def _probe_warehouse(url: str) -> None:
-    warehouse = open_warehouse(url)
-    warehouse.query("SELECT 1")
-    warehouse.close()
+def _answer(name: str, url: str) -> Check:
+    problem = problem_with(name, url)
+    return Check(name, not problem, problem or f"{without_secret(url)} answers")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from headrace.keys import DataDirError
+from headrace.lock import AlreadyRunning
 from headrace.settings import SettingsError
-from headrace.supervisor import SupervisorError
+from headrace.supervisor import ServiceFailed
 from headrace.valkey import ValkeyMissing
 from online.adapters.chdb_files import BadFile
 from online.connect import BadUrl
@@ -12,13 +13,14 @@ from online.ports import Fenced, Unavailable, WarehouseError
 from replay.http_system import Rejected
 
 USER_ERRORS = (
+    AlreadyRunning,
     BadFile,
     BadUrl,
     Rejected,
     DataDirError,
     Fenced,
     SettingsError,
-    SupervisorError,
+    ServiceFailed,
     Unavailable,
     ValkeyMissing,
     WarehouseError,

@@ -9,12 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from headrace.settings import SettingsError
 from online.adapters.chdb_files import ChdbFiles
 from online.adapters.exact_index import ExactIndex
 from replay.feed import FeedConfig, feed
 from replay.http_system import HttpSystem
 from replay.local_system import LocalSystem
-from replay.mapping import find_mapping
+from replay.mapping import AUTO, EventMapping, FileReader, find_mapping, mapping_named
 from replay.recorded import BadRows, read_events, read_items
 from replay.system import System
 
@@ -24,12 +25,27 @@ def open_system(url: str | None, *, api_key: str, seed: int) -> System:
     return HttpSystem(url, api_key=api_key) if url else LocalSystem(index=ExactIndex, seed=seed)
 
 
+def chosen_mapping(file: Path, reader: FileReader, name: str) -> EventMapping:
+    """Return the mapping of that name, or the one that fits the file.
+
+    Raises:
+        SettingsError: there is no such mapping.
+        BadFile: the file cannot be read, or fits no mapping.
+    """
+    if name != AUTO:
+        try:
+            mapping_named(name)
+        except KeyError as error:
+            raise SettingsError(f"--format: {error.args[0]}") from None
+    return find_mapping(file, reader, name)
+
+
 def replay_file(
     file: Path, system: System, config: FeedConfig, *, mapping: str, limit: int | None, seed: int, quiet: bool
 ) -> dict[str, Any]:
-    """Feed a file and return the summary; a bar shows the progress on stderr."""
+    """Feed a file and return the summary; a bar shows the progress on stderr, where that is a terminal."""
     reader, bad = ChdbFiles(), BadRows()
-    chosen = find_mapping(file, reader, mapping)
+    chosen = chosen_mapping(file, reader, mapping)
     began = time.monotonic()
     columns = [
         SpinnerColumn(),
@@ -38,7 +54,8 @@ def replay_file(
         TextColumn("{task.completed:,} events, {task.fields[rate]:,.0f}/s, {task.fields[slates]:,} slates"),
         TimeElapsedColumn(),
     ]
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(f"replaying {file.name} as {chosen.name}", total=limit, rate=0.0, slates=0)
         events = read_events(file, reader=reader, on_bad=bad, mapping=chosen, limit=limit)
         items = read_items(file, reader=reader, on_bad=bad, mapping=chosen)

@@ -6,10 +6,13 @@ from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+STORE_SCHEMES = ("redis", "rediss", "unix")
+WAREHOUSE_SCHEMES = ("http", "https")
 
 
 class SettingsError(Exception):
@@ -19,7 +22,7 @@ class SettingsError(Exception):
 class Settings(BaseSettings):
     """Settings of every process. Each is read from `HEADRACE_<NAME>`; URLs left empty mean the embedded service."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADRACE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     log: str = Field(default="", description="Event log: redis://, rediss:// or unix:// URL")
     state: str = Field(default="", description="State store: redis://, rediss:// or unix:// URL")
@@ -44,6 +47,16 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(key for key in (part.strip() for part in value.split(",")) if key)
+
+    @field_validator("log", "state")
+    @classmethod
+    def _opens_a_store(cls, url: str) -> str:
+        return _checked(url, STORE_SCHEMES)
+
+    @field_validator("warehouse")
+    @classmethod
+    def _opens_a_warehouse(cls, url: str) -> str:
+        return _checked(url, WAREHOUSE_SCHEMES)
 
     @model_validator(mode="after")
     def _is_closed_or_keyed(self) -> Self:
@@ -80,6 +93,23 @@ def load_settings(**overrides: object) -> Settings:
         raise SettingsError(f"{name}{first['msg'].removeprefix('Value error, ')}") from None
 
 
+def own_settings(data_dir: Path, port: int, click_window_s: float | None = None) -> Settings:
+    """Return the settings of a system for a demo or a proof: embedded services, loopback, no keys.
+
+    URLs of the environment do not count: made-up traffic has no place in the stores they name.
+    """
+    return load_settings(
+        data_dir=data_dir,
+        port=port,
+        host="127.0.0.1",
+        log="",
+        state="",
+        warehouse="",
+        api_keys=(),
+        click_window_s=click_window_s,
+    )
+
+
 def without_secret(url: str) -> str:
     """Return a URL without its password.
 
@@ -87,10 +117,33 @@ def without_secret(url: str) -> str:
     'redis://user:***@host:6379/0'
     """
     parts = urlsplit(url)
-    if parts.password is None:
+    if parts.password is not None:
+        parts = parts._replace(netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}")
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    if any(name == "password" for name, _ in options):
+        shown = [(name, "***" if name == "password" else value) for name, value in options]
+        parts = parts._replace(query=urlencode(shown, safe="*"))
+    return urlunsplit(parts)
+
+
+def _checked(url: str, schemes: tuple[str, ...]) -> str:
+    """Return the URL if it can be opened; what is wrong is told without the URL, which may hold a password."""
+    if not url:
         return url
-    user = parts.username or ""
-    return urlunsplit(parts._replace(netloc=f"{user}:***@{parts.netloc.rpartition('@')[2]}"))
+    use = f"use {', '.join(f'{scheme}://' for scheme in schemes)}"
+    try:
+        parts = urlsplit(url)
+        is_complete = bool(parts.path if parts.scheme == "unix" else parts.hostname) and parts.port != 0
+    except ValueError as error:
+        msg = f"this is no URL ({error}): {use}"
+        raise ValueError(msg) from None
+    if parts.scheme not in schemes:
+        msg = f"nothing speaks {parts.scheme!r}: {use}" if parts.scheme else f"this is no URL: {use}"
+        raise ValueError(msg)
+    if not is_complete:
+        msg = f"the URL names no place: {use} and a host, or the path of a socket"
+        raise ValueError(msg)
+    return url
 
 
 def _is_loopback(host: str) -> bool:

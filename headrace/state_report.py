@@ -14,14 +14,18 @@ from online.core.checkpoint import decode_checkpoint
 from online.core.join import JOIN_VIEW, OPEN_SLATE
 from online.core.partition import EVENTS, ITEM, USER
 from online.core.update import DEAD
-from online.ports import EventLog, StateStore
+from online.ports import EventLog, StateStore, Unavailable
 
 FAMILIES = (USER, ITEM, ITEM_DOCUMENT, OPEN_SLATE)
 EVENT_VIEWS = (STATE_VIEW, JOIN_VIEW)
 
 
 def report(settings: Settings) -> dict[str, Any]:
-    """Return records and bytes by family, and by view how many messages it has still to fold."""
+    """Return records and bytes by family, and by view how many messages it has still to fold.
+
+    Raises:
+        Unavailable: the log or the store does not answer.
+    """
     log, state = open_log(settings.log), open_state(settings.state)
     try:
         partitions = create_topics(log, settings.partitions)
@@ -34,6 +38,8 @@ def report(settings: Settings) -> dict[str, Any]:
             | {CATALOGUE_VIEW: _behind(log, state, CATALOGUE_VIEW, ITEMS, 0)},
             "recorded": _recorded(state, partitions),
         }
+    except Unavailable as error:
+        raise Unavailable(f"log or state store do not answer ({error}): is 'headrace up' running?") from error
     finally:
         log.close()
         state.close()

@@ -1,15 +1,7 @@
-"""One supervisor for the child processes of `headrace up`.
-
-Nothing survives the supervisor, not even after `kill -9`: every service runs in its own process group, and a
-guard (a shell that does nothing but read a pipe) knows these groups. When the supervisor dies the kernel closes
-the pipe, the guard reads its end and ends the groups with everything in them, grandchildren included. A service
-is registered before it may run: its launcher waits for a line that is sent after the guard has been told.
-PR_SET_PDEATHSIG would need Linux, would miss grandchildren, and fires when the *thread* that forked ends.
-"""
+"""One supervisor for the child processes of `headrace up`: in order, watched, started again, stopped in reverse."""
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -24,51 +16,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-LOCK_FILE = "lock"
+from headrace.guard import Guard
+from headrace.lock import take_lock
+
 LOG_DIR = "log"
 
 _POLL_S = 0.05
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 5.0
 _STABLE_S = 10.0  # a child that ran this long starts again without delay
-_LOCK_PATIENCE_S = 5.0  # longer than the guard of a killed supervisor needs
-
-# Holds back the program until its process group is registered; ends itself if that never happens.
-_LAUNCHER = 'read -r go && exec "$@"'
-
-_GUARD = """
-groups=
-while read -r change group; do
-  kept=
-  for g in $groups; do [ "$g" = "$group" ] || kept="$kept $g"; done
-  groups=$kept
-  [ "$change" = - ] || groups="$groups $group"
-done
-send() { found=; for g in $groups; do kill -s "$1" -- "-$g" 2>/dev/null && found=1; done; }
-send TERM
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
-  send 0
-  [ "$found" ] || exit 0
-  sleep 0.1
-done
-send KILL
-"""
 
 _log = logging.getLogger(__name__)
 
 State = Literal["stopped", "starting", "ready", "waiting"]
 
 
-class SupervisorError(Exception):
-    """A start that cannot go on; the message is one line that says what to do."""
-
-
-class AlreadyRunning(SupervisorError):
-    """Another supervisor holds the data directory."""
-
-
-class ServiceFailed(SupervisorError):
-    """A service ended or did not become ready while it was waited for."""
+class ServiceFailed(Exception):
+    """A service ended or did not become ready while it was waited for; the message is one line that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +96,7 @@ class Supervisor:
         self._closing = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._lock_fd: int | None = None
-        self._guard: _Guard | None = None
+        self._guard: Guard | None = None
 
     def start(self) -> None:
         """Take the data directory and start every service, each after the one before it is ready.
@@ -141,10 +105,10 @@ class Supervisor:
             AlreadyRunning: another supervisor holds the data directory.
             ServiceFailed: a service did not start; those already started are stopped again.
         """
-        self._lock_fd = _take_lock(self._data_dir)
+        self._lock_fd = take_lock(self._data_dir)
         try:
             (self._data_dir / LOG_DIR).mkdir(mode=0o700, exist_ok=True)
-            self._guard = _Guard(self._lock_fd)
+            self._guard = Guard(self._lock_fd)
             for child in self._children.values():
                 self._launch(child)
                 self._await_ready(child)
@@ -216,16 +180,7 @@ class Supervisor:
         service = child.service
         assert self._guard is not None
         with (self._data_dir / LOG_DIR / f"{service.name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", _LAUNCHER, "sh", *service.argv],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **service.env},
-                process_group=0,
-            )
-        self._guard.add(process.pid)
-        _send_line(process)
+            process = self._guard.launch(service.argv, {**os.environ, **service.env}, log)
         child.process, child.state, child.since = process, "starting", time.monotonic()
 
     def _await_ready(self, child: _Child) -> None:
@@ -294,7 +249,7 @@ class Supervisor:
             return
         _log.error("the guard process ended; starting another")
         self._guard.close()
-        self._guard = _Guard(self._lock_fd)
+        self._guard = Guard(self._lock_fd)
         for child in self._children.values():
             if child.process is not None:
                 self._guard.add(child.process.pid)
@@ -331,99 +286,12 @@ class _Child:
     reason: str = ""
 
 
-class _Guard:
-    """The shell that ends all registered process groups when this process ends.
-
-    It also holds the data directory's lock, so that no next supervisor starts beside services not yet gone.
-    """
-
-    def __init__(self, lock_fd: int) -> None:
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, "headrace-guard"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # a Ctrl-C or a kill of our group must not reach it
-            pass_fds=(lock_fd,),
-            bufsize=0,
-        )
-
-    def add(self, group: int) -> None:
-        self._tell(f"+ {group}\n")
-
-    def remove(self, group: int) -> None:
-        self._tell(f"- {group}\n")
-
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(line.encode())
-        except BrokenPipeError:
-            return  # the watcher starts another guard and registers everything again
-
-
 def free_port(host: str = "127.0.0.1") -> int:
     """Return a TCP port that was free on the host a moment ago."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _take_lock(data_dir: Path) -> int:
-    """Return the descriptor of the locked `<data>/lock`, waiting only for the remains of a killed supervisor."""
-    descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-    patience = time.monotonic() + _LOCK_PATIENCE_S
-    while not _try_lock(descriptor):
-        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-        if _is_running(holder) or time.monotonic() > patience:
-            os.close(descriptor)
-            raise AlreadyRunning(
-                f"headrace already runs in {data_dir} (pid {holder or 'unknown'}): "
-                f"stop it first (kill {holder or 'PID'}), or choose another directory with --data-dir"
-            )
-        time.sleep(_POLL_S)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_running(pid: str) -> bool:
-    if not pid.isdecimal():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _send_line(process: subprocess.Popen[bytes]) -> None:
-    """Let the launcher go on; if it is gone already, its exit status tells."""
-    assert process.stdin is not None
-    try:
-        with process.stdin as stdin:
-            stdin.write(b"\n")
-    except BrokenPipeError:
-        return
 
 
 def _ending(status: int) -> str:

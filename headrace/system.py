@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import sys
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace import valkey, warehouse_server
+from headrace import valkey
 from headrace.keys import KEYS_FILE, Keys, load_keys, prepare_data_dir
 from headrace.settings import Settings
 from headrace.supervisor import Service, free_port
+from headrace.warehouse import service as warehouse_service
 
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # our own address is behind no proxy
 FLOWS = ("state", "learn", "index", "record")
 
 
@@ -26,7 +28,7 @@ class System:
     @property
     def api_url(self) -> str:
         """Where the API answers."""
-        return f"http://{self.settings.host}:{self.settings.port}"
+        return api_url(self.settings)
 
 
 def plan(settings: Settings, *, flows: tuple[str, ...] = FLOWS, api: bool = True, warehouse: bool = True) -> System:
@@ -72,26 +74,37 @@ def environment(settings: Settings) -> dict[str, str]:
     return {f"HEADRACE_{name.upper()}": str(value) for name, value in document.items()}
 
 
+def api_url(settings: Settings) -> str:
+    """Return where the API answers.
+
+    >>> api_url(Settings(host="::1", port=9000))
+    'http://[::1]:9000'
+    """
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
+
+
 def _process(kind: str, name: str, env: dict[str, str]) -> Service:
     argv = [sys.executable, "-m", "headrace", "run", kind, name]
     return Service(name=f"{kind}-{name}", argv=argv, ready=lambda: True, env=env)
 
 
 def _api(settings: Settings, number: int, env: dict[str, str]) -> Service:
-    url = f"http://{settings.host}:{settings.port}/health/ready"
+    url = f"{api_url(settings)}/health/ready"
     argv = [sys.executable, "-m", "headrace", "run", "api", str(number)]
     return Service(name=f"api-{number}", argv=argv, ready=lambda: answers(url), env=env, ready_timeout_s=120.0)
 
 
 def _warehouse(data_dir: Path, keys: Keys) -> tuple[Service, str]:
     port = free_port()
-    return warehouse_server.service(data_dir, port, data_dir / KEYS_FILE), warehouse_server.url(port, keys.warehouse)
+    service = warehouse_service.service(data_dir, port, data_dir / KEYS_FILE)
+    return service, warehouse_service.url(port, keys.warehouse)
 
 
 def answers(url: str, timeout_s: float = 1.0) -> bool:
     """Say whether the URL answers with success."""
     try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as response:
+        with _DIRECT.open(url, timeout=timeout_s) as response:
             return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+    except (OSError, http.client.HTTPException):  # the latter: something else listens there
         return False

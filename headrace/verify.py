@@ -11,14 +11,15 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.state import STATE_VIEW
-from headrace.settings import Settings
-from headrace.supervisor import Supervisor
+from headrace.process import create_topics
+from headrace.settings import own_settings
+from headrace.supervisor import Supervisor, free_port
 from headrace.system import System, plan
 from online.connect import open_log, open_state
 from online.core.checkpoint import Checkpoint, decode_checkpoint
@@ -30,7 +31,6 @@ from online.ports import START, Batch, EventLog, Message, StateStore, Unavailabl
 from replay.history import logged
 from replay.traffic import random_event
 from schemas.event import decode_event, encode_event
-from serving.worker import SINGLE_TOPICS, TOPICS
 
 EVENTS_PER_S = 2000
 APPEND_EVENTS = 50
@@ -75,18 +75,19 @@ class _Load(threading.Thread):
             events = [random_event(self._rng, now) for _ in range(APPEND_EVENTS)]
             repeated = events[:1]  # some clients send twice
             messages = [(partition_of(e.user_key, self._partitions), encode_event(e)) for e in events + repeated]
-            self._append(messages)
-            self.acknowledged += [event.event_id for event in events]
+            if self._is_kept(messages):
+                self.acknowledged += [event.event_id for event in events]
             time.sleep(max(0.0, APPEND_EVENTS / EVENTS_PER_S - (time.monotonic() - began)))
 
-    def _append(self, messages: list[tuple[int, bytes]]) -> None:
-        while True:
+    def _is_kept(self, messages: list[tuple[int, bytes]]) -> bool:
+        while not self._stop_asked.is_set():
             try:
                 self._log.append(EVENTS, messages)
             except Unavailable:
                 time.sleep(0.02)
             else:
-                return
+                return True
+        return False
 
     def stop(self) -> None:
         self._stop_asked.set()
@@ -101,14 +102,14 @@ def verify_crash(
     began = time.monotonic()
     rng = random.Random(seed)
     outcome = Outcome(kills=kills, seed=seed)
-    with _system() as (system, supervisor):
-        settings = system.settings
-        log, state = open_log(settings.log), open_state(settings.state)
-        for topic in SINGLE_TOPICS:
-            log.create(topic, 1)
-        partitions = min(log.create(topic, settings.partitions) for topic in TOPICS)
-        load = _Load(settings.log, partitions, seed)
+    with _system() as (system, supervisor), ExitStack() as stack:
+        log, state = open_log(system.settings.log), open_state(system.settings.state)
+        stack.callback(log.close)
+        stack.callback(state.close)
+        partitions = create_topics(log, system.settings.partitions)
+        load = _Load(system.settings.log, partitions, seed)
         load.start()
+        stack.callback(load.stop)
         for done in range(1, kills + 1):
             target = rng.choice(targets)
             _wait_for_a_moment(rng, state, partitions)
@@ -118,7 +119,7 @@ def verify_crash(
             progress(done, target)
         load.stop()
         _drain(log, state, partitions)
-        _compare(outcome, log, state, partitions, load.acknowledged)
+        compare(outcome, log, state, partitions, load.acknowledged)
     outcome.took_s = round(time.monotonic() - began, 1)
     return outcome
 
@@ -126,8 +127,7 @@ def verify_crash(
 @contextmanager
 def _system() -> Iterator[tuple[System, Supervisor]]:
     with tempfile.TemporaryDirectory(prefix="headrace-verify-") as directory:
-        settings = Settings(data_dir=Path(directory) / "data")
-        system = plan(settings, flows=("state",), api=False, warehouse=False)
+        system = plan(own_settings(Path(directory) / "data", free_port()), flows=("state",), api=False, warehouse=False)
         with Supervisor(system.services, system.settings.data_dir) as supervisor:
             yield system, supervisor
 
@@ -174,7 +174,8 @@ def _drain(log: EventLog, state: StateStore, partitions: int) -> None:
     raise Unavailable(f"the state flow did not catch up within {DRAIN_PATIENCE_S:g} s; see its log")
 
 
-def _compare(outcome: Outcome, log: EventLog, state: StateStore, partitions: int, acknowledged: list[str]) -> None:
+def compare(outcome: Outcome, log: EventLog, state: StateStore, partitions: int, acknowledged: Sequence[str]) -> None:
+    """Fill in by how much the log and the views differ from what was acknowledged and from the oracle."""
     logged: set[str] = set()
     counted = 0
     touches: Counter[SessionTouch] = Counter()

@@ -17,6 +17,7 @@ from online.core.record import UserRecord
 from online.core.session import current_session
 from online.retrieval import Query, retrieve
 from online.world import World
+from schemas.fields import SCHEMA_VERSION
 from schemas.slate import Slate
 
 NO_RECORD = UserRecord()
@@ -60,7 +61,7 @@ def recommend(
     """Return a slate. It is empty only when nothing is eligible.
 
     Args:
-        world: item arrays, session index, vectors, ranker.
+        world: item arrays, session index, vectors, ranker; `frozen` where another thread may replace them.
         request: the resolved request.
         record: the user's record; None when there is none or it could not be read.
         degraded: why the record could not be read, empty when it could.
@@ -74,7 +75,7 @@ def recommend(
     found = retrieve(world, tops, query, request.policy.retrievers)
     stopwatch("retrieve")
     eligible, removed = _eligible(world, request, session, known, found.rows)
-    rung, why = _rung(known, session, bool(eligible.any()), degraded)
+    rung, why = _rung(request, known, session, bool(eligible.any()), degraded)
     if np.count_nonzero(eligible) < request.n:
         found = _filled(world, found, request.now)
         eligible, removed = _eligible(world, request, session, known, found.rows)
@@ -86,6 +87,7 @@ def recommend(
     groups = np.stack([world.table.category[found.rows, 0], world.table.brand[found.rows]], axis=1)
     draw = draw_slate(utilities, np.ascontiguousarray(groups), eligible, request.n, request.slots, request.seed)
     stopwatch("slots")
+    ope_why = "client seed" if request.seed_given else degraded or ("static list" if rung == "static" else "")
     return Slate(
         recommendation_id=request.recommendation_id,
         decision_id=request.recommendation_id,
@@ -95,7 +97,7 @@ def recommend(
         time=request.now,
         served_at=request.served_at,
         n=request.n,
-        request=request.as_asked,
+        request=_asked(world, request),
         session_items=list(session),
         record_position=known.position,
         updates=dict(world.table.applied),
@@ -119,9 +121,24 @@ def recommend(
         slots=draw.slots.tolist(),
         propensities=draw.propensities.tolist(),
         removed=removed,
-        ope_valid=not (request.seed_given or rung == "static"),
-        ope_why="client seed" if request.seed_given else "static list" if rung == "static" else "",
+        schema_version=SCHEMA_VERSION,
+        ope_valid=not ope_why,
+        ope_why=ope_why,
     )
+
+
+def _asked(world: World, request: SlateRequest) -> dict[str, Any]:
+    """Return what the client asked, without ids that are logged elsewhere or that no item has."""
+    asked = {name: value for name, value in request.as_asked.items() if name != "session_items"}
+    if "exclude_item_ids" in asked:
+        asked["exclude_item_ids"] = [i for i in request.exclude_item_ids if i in world.table.ids.codes]
+    return asked
+
+
+def is_showable(world: World, slate: Slate) -> bool:
+    """Say whether every item of the slate may still be shown: the catalogue may have moved on since it was drawn."""
+    rows = _rows(world, [slate.candidates[i] for i in slate.slots])
+    return bool(world.table.is_eligible(rows, slate.time).all())
 
 
 def _session_items(request: SlateRequest, record: UserRecord) -> list[str]:
@@ -136,13 +153,15 @@ def _rows(world: World, items: Sequence[str]) -> NDArray[np.int32]:
     return np.array([codes[item] for item in items if item in codes], np.int32)
 
 
-def _rung(record: UserRecord, session: Sequence[str], is_found: bool, degraded: str) -> tuple[str, str]:
+def _rung(
+    request: SlateRequest, record: UserRecord, session: Sequence[str], is_found: bool, degraded: str
+) -> tuple[str, str]:
     """Name the rung of the ladder that answers, and why it is not the personal one."""
     if not is_found:
         return "static", degraded or "no retriever found anything that may be shown"
     if record.counts:
         return "personal", ""
-    reason = degraded or "no events of this user yet"
+    reason = degraded or ("no events of this user yet" if request.user_key else "the request names no user")
     return ("session", reason) if session else ("popularity", reason)
 
 

@@ -14,7 +14,7 @@ from online.core.policy_document import SOURCES
 from online.core.record import UserRecord
 from online.world import World
 
-PER_RETRIEVER = 200
+PER_RETRIEVER = 100
 AFFINITY_KEYS = 4  # categories and brands a user's affinity retriever follows
 BIT = {name: np.uint8(1 << i) for i, name in enumerate(SOURCES)}
 
@@ -45,9 +45,11 @@ def _vectors(world: World, tops: ToplistCache, query: Query) -> tuple[Rows, Scor
     direction = vectors.query(items) if vectors is not None else None
     if vectors is None or direction is None:
         return _none()
-    labels, cosines = vectors.nearest.search(direction, min(PER_RETRIEVER, len(vectors.nearest)))
-    rows = np.array([world.table.row(vectors.ids[label]) for label in labels.tolist()], np.int32)
-    return rows, cosines.astype(np.float64)
+    labels, cosines = vectors.nearest.search(direction, PER_RETRIEVER)
+    codes = world.table.ids.codes
+    rows = np.array([codes.get(vectors.ids[label], -1) for label in labels.tolist()], np.int32)
+    is_known = rows >= 0  # an item may be in the index before this worker has read of it
+    return rows[is_known], cosines[is_known].astype(np.float64)
 
 
 def _affinity(world: World, tops: ToplistCache, query: Query) -> tuple[Rows, Scores]:
@@ -62,7 +64,7 @@ def _affinity(world: World, tops: ToplistCache, query: Query) -> tuple[Rows, Sco
         found += [
             lists[codes[key]] for key in best if sum(strength[key]) > 0 and codes.get(key, len(lists)) < len(lists)
         ]
-    return _ranked(np.concatenate(found)[: 2 * PER_RETRIEVER]) if found else _none()
+    return _ranked(np.concatenate(found)[:PER_RETRIEVER]) if found else _none()
 
 
 def _listed(name: str) -> Callable[[World, ToplistCache, Query], tuple[Rows, Scores]]:

@@ -7,7 +7,7 @@ ranker) is one reference, replaced and never edited.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,6 +77,10 @@ class World:
         if self.table.apply(update):
             for touch in update.touches:
                 self.sessions.learn_one(touch.session, self.table.row(touch.item_id), touch.time)
+
+    def frozen(self) -> World:
+        """Return this world with the toplists, vectors and ranker of this moment, for one request to read."""
+        return replace(self)
 
     def refresh(self, now: float) -> None:
         """Recompute the toplists as of `now`."""

@@ -1,7 +1,7 @@
 """Feed recorded events to a system in their order, and ask for a slate in front of some of them.
 
-A slate is asked for just before an event that continues a session; whether the item of that event is in it says what
-the system would have shown in time: hit rate and reciprocal rank of the next item, predict first, then learn.
+A slate is asked for just before an event of a user seen before; whether an item of that event is in it says what the
+system would have shown in time: hit rate and reciprocal rank of the next item, predict first, then learn.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from online.core.policy_document import DEFAULT_POLICY, POPULARITY_POLICY
 from replay.ranking_metrics import bootstrap_mean, hit, reciprocal_rank
 from replay.recorded import Recorded
 from replay.system import System
-from schemas.event import WEIGHTS, EventIn
+from schemas.event import WEIGHTS, EventIn, user_key
 from schemas.item import ItemIn
 from schemas.slate import RecommendIn
 
 CHUNK_EVENTS = 500
 NEXT_ITEM_TYPES = frozenset(name for name, weight in WEIGHTS.items() if weight > 0)
-SEEN_SESSIONS = 100_000  # whose sessions are remembered, twice over
+REMEMBERED_USERS = 100_000  # twice over
 
 
 @dataclass(frozen=True, slots=True)
 class FeedConfig:
     """How to feed: `speed` in event seconds per second (None: as fast as it goes), slates of n items by each of the
-    policies before every `ask_every`-th continuing event (0: none).
+    policies before every `ask_every`-th event of known users (0: none).
     """
 
     speed: float | None = None
@@ -37,18 +37,18 @@ class FeedConfig:
 
 @dataclass
 class Scores:
-    """What one policy's slates were worth, by slate; sessions group them for the intervals."""
+    """What one policy's slates were worth, by slate; users group them for the intervals."""
 
     hits: list[float] = field(default_factory=list)
     reciprocal_ranks: list[float] = field(default_factory=list)
-    sessions: list[str] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
 
     def document(self, seed: int) -> dict[str, object]:
-        """Return hit rate and mean reciprocal rank of the next item, with 95 % intervals over sessions."""
+        """Return hit rate and mean reciprocal rank of the next item, with 95 % intervals over users."""
         if not self.hits:
             return {"n": 0}
-        rate = bootstrap_mean(self.hits, self.sessions, seed=seed)
-        rank = bootstrap_mean(self.reciprocal_ranks, self.sessions, seed=seed)
+        rate = bootstrap_mean(self.hits, self.users, seed=seed)
+        rank = bootstrap_mean(self.reciprocal_ranks, self.users, seed=seed)
         return {
             "n": len(self.hits),
             "next_item_hit_rate": round(rate.mean, 5),
@@ -78,14 +78,14 @@ def feed(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Progress]:
-    """Feed events, yielding the progress after each chunk.
+    """Feed events, yielding the progress after each chunk, and before each wait for the next event's time.
 
     Items that no document describes are put into the catalogue when an event first names them: what is not in it is
     shown to nobody.
     """
     progress, known = Progress(), set[str]()
     _put(system, progress, known, items)
-    sessions = _Sessions()
+    users = _Users(config.ask_every)
     pending: list[EventIn] = []
     began, first = clock(), None
     for _, event in recorded:
@@ -95,11 +95,11 @@ def feed(
             ahead = (at - first) / config.speed - (clock() - began)
             if ahead > 0:
                 _post(system, progress, known, pending)
+                yield progress
                 sleep(ahead)
-        session = sessions.continued(event)
-        if session is not None and sessions.asks(config.ask_every):
+        if users.asks(event):
             _post(system, progress, known, pending)
-            _ask(system, progress, config, event, session, clock)
+            _ask(system, progress, config, event, clock)
         pending.append(event)
         if len(pending) >= CHUNK_EVENTS:
             _post(system, progress, known, pending)
@@ -108,29 +108,25 @@ def feed(
     yield progress
 
 
-class _Sessions:
-    """Which events continue a session: the user's last event had the same session id and is known."""
+class _Users:
+    """Which users were seen before, and which of their events are asked in front of."""
 
-    def __init__(self) -> None:
-        self._young: dict[str, str] = {}
-        self._old: dict[str, str] = {}
-        self._continuing = 0
+    def __init__(self, every: int) -> None:
+        self._young: set[str] = set()
+        self._old: set[str] = set()
+        self._every, self._known_events = every, 0
 
-    def continued(self, event: EventIn) -> str | None:
-        """Return the session's name when the event is a positive one on an item and not the session's first."""
-        if event.event_type not in NEXT_ITEM_TYPES or event.item_id is None:
-            return None
-        user = event.user_id or f"v{event.visitor_id}"
-        session = event.session_id or user
-        if len(self._young) > SEEN_SESSIONS:
-            self._old, self._young = self._young, {}
-        before = self._young.get(user) or self._old.get(user)
-        self._young[user] = session
-        return session if before == session else None
-
-    def asks(self, every: int) -> bool:
-        self._continuing += 1
-        return every > 0 and self._continuing % every == 0
+    def asks(self, event: EventIn) -> bool:
+        """Say whether to ask in front of a positive event on items, by a user seen before; remember the user."""
+        if event.event_type not in NEXT_ITEM_TYPES:
+            return False
+        key = user_key(event.user_id, event.visitor_id)
+        is_known = key in self._young or key in self._old
+        if len(self._young) >= REMEMBERED_USERS:
+            self._old, self._young = self._young, set()
+        self._young.add(key)
+        self._known_events += is_known
+        return is_known and self._every > 0 and self._known_events % self._every == 0
 
 
 def _ask(
@@ -138,10 +134,9 @@ def _ask(
     progress: Progress,
     config: FeedConfig,
     event: EventIn,
-    session: str,
     clock: Callable[[], float],
 ) -> None:
-    wanted = {event.item_id or ""}
+    wanted = set(_item_ids(event))
     for policy in config.policies:
         began = clock()
         answer = system.recommend(
@@ -160,7 +155,7 @@ def _ask(
         scores = progress.scores.setdefault(policy, Scores())
         scores.hits.append(hit(answer.item_ids, wanted, config.n))
         scores.reciprocal_ranks.append(reciprocal_rank(answer.item_ids, wanted, config.n))
-        scores.sessions.append(session)
+        scores.users.append(user_key(event.user_id, event.visitor_id))
 
 
 def _put(system: System, progress: Progress, known: set[str], items: Iterable[ItemIn]) -> None:
@@ -176,7 +171,7 @@ def _put(system: System, progress: Progress, known: set[str], items: Iterable[It
 def _post(system: System, progress: Progress, known: set[str], pending: list[EventIn]) -> None:
     if not pending:
         return
-    named = [i for e in pending for i in ([e.item_id] if e.item_id else [x.item_id for x in e.items])]
+    named = [item for event in pending for item in _item_ids(event)]
     new = [item for item in dict.fromkeys(named) if item not in known]
     if new:
         at = pending[0].timestamp
@@ -184,3 +179,7 @@ def _post(system: System, progress: Progress, known: set[str], pending: list[Eve
     system.post(pending)
     progress.events += len(pending)
     pending.clear()
+
+
+def _item_ids(event: EventIn) -> list[str]:
+    return [event.item_id] if event.item_id is not None else [item.item_id for item in event.items]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator
 
 from online.core.catalogue import ITEMS
@@ -10,8 +11,9 @@ from online.ports import START, Batch, EventLog, Message, Position, Warehouse
 
 CHUNK = 5000
 
+# Base64: what is no UTF-8, such as a message that was dead-lettered, comes as other text from some clients
 _ARCHIVED = """
-SELECT position, payload FROM {table}
+SELECT position, base64Encode(payload) FROM {table}
 WHERE topic = {{topic:String}} AND partition = {{partition:UInt16}}
   AND position > {{after:String}} AND ({{before:String}} = '' OR position < {{before:String}})
 ORDER BY position LIMIT {{chunk:UInt32}}
@@ -45,7 +47,7 @@ def archived(warehouse: Warehouse, topic: str, partition: int, before: Position)
         )
         if not rows:
             return
-        yield Batch(topic, partition, [Message(position, _bytes(payload)) for position, payload in rows])
+        yield Batch(topic, partition, [Message(position, b64decode(payload)) for position, payload in rows])
         after = rows[-1][0]
 
 
@@ -60,7 +62,3 @@ def _through(batch: Batch, until: Position) -> Batch:
     if batch.messages[-1].position <= until:
         return batch
     return batch._replace(messages=[m for m in batch.messages if m.position <= until])
-
-
-def _bytes(payload: str | bytes) -> bytes:
-    return payload if isinstance(payload, bytes) else payload.encode()

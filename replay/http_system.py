@@ -28,23 +28,33 @@ class HttpSystem:
     """The API at a URL."""
 
     def __init__(self, url: str, *, api_key: str = "", timeout_s: float = 30.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        """Read the URL; the connection is opened by the first request.
+
+        Raises:
+            Rejected: it is no URL of an API.
+        """
+        kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
+        if parts.scheme not in kinds or not parts.hostname:
             msg = f"{url!r} is no URL of an API: use http://host:port"
             raise Rejected(msg)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._url, self._connection = url, kind(parts.hostname, parts.port, timeout=timeout_s)
+        self._url, self._connection = url, kinds[parts.scheme](parts.hostname, port, timeout=timeout_s)
+        self._base = parts.path.rstrip("/")
         self._headers = {"Content-Type": "application/json", **({"X-API-Key": api_key} if api_key else {})}
 
     def put_items(self, items: Sequence[ItemIn]) -> None:
         for at in range(0, len(items), BATCH):
-            self._post("/v1/items:batch", {"items": [_document(i) for i in items[at : at + BATCH]]})
+            answer = self._post("/v1/items:batch", {"items": [_document(i) for i in items[at : at + BATCH]]})
+            _require_all(answer, "items")
 
     def post(self, events: Sequence[EventIn]) -> None:
         for at in range(0, len(events), BATCH):
             answer = self._post("/v1/events", {"events": [_document(e) for e in events[at : at + BATCH]]})
-            if answer["rejected"]:
-                raise Rejected(f"{answer['rejected']} events: {answer['errors'][0]['message']}")
+            _require_all(answer, "events")
 
     def recommend(self, ask: RecommendIn) -> Answer:
         document = self._post("/v1/recommendations", _document(ask))
@@ -60,16 +70,38 @@ class HttpSystem:
 
     def _post(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            self._connection.request("POST", path, json.dumps(document).encode(), self._headers)
-            response = self._connection.getresponse()
-            body = response.read()
+            status, body = self._exchanged(self._base + path, json.dumps(document).encode())
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Unavailable(f"{self._url} does not answer ({error}): is 'headrace up' running?") from error
-        if response.status >= 400:
-            raise Rejected(f"{path} answered {response.status}: {_detail(body)}")
-        answer: dict[str, Any] = json.loads(body)
+        if status >= 400:
+            raise Rejected(f"{path} answered {status}: {_detail(body)}")
+        try:
+            answer: dict[str, Any] = json.loads(body)
+        except ValueError:
+            raise Rejected(f"{self._url} answered {status} without JSON: is it the address of the API?") from None
         return answer
+
+    def _exchanged(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """Return status and body. A kept connection may have been closed by the server: once more on a new one."""
+        was_open = self._connection.sock is not None
+        try:
+            return self._exchange(path, body)
+        except ConnectionError:  # also what http.client raises when the server closes without an answer
+            self._connection.close()
+            if not was_open:
+                raise
+            return self._exchange(path, body)
+
+    def _exchange(self, path: str, body: bytes) -> tuple[int, bytes]:
+        self._connection.request("POST", path, body, self._headers)
+        response = self._connection.getresponse()
+        return response.status, response.read()
+
+
+def _require_all(answer: Mapping[str, Any], rows: str) -> None:
+    if answer["rejected"]:
+        raise Rejected(f"{answer['rejected']} {rows} were not accepted: {answer['errors'][0]['message']}")
 
 
 def _document(model: BaseModel) -> dict[str, Any]:
@@ -80,4 +112,4 @@ def _detail(body: bytes) -> str:
     try:
         return str(json.loads(body)["detail"])
     except (ValueError, KeyError, TypeError):
-        return body[:200].decode("utf-8", "replace")
+        return " ".join(body[:200].decode("utf-8", "replace").split())

@@ -70,6 +70,9 @@ class ShopConfig:
             if getattr(self, name) < 1:
                 msg = f"{name} must be at least 1, not {getattr(self, name)}"
                 raise ValueError(msg)
+        if self.items < self.categories:
+            msg = f"{self.items} items cannot fill {self.categories} categories"
+            raise ValueError(msg)
 
 
 class Arrival(NamedTuple):

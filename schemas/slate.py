@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 import msgspec
 from pydantic import AliasChoices, BaseModel, Field, model_validator
 
-from schemas.fields import SCHEMA_VERSION, Context, Edge, EpochSeconds, Id, Label
+from schemas.fields import Context, Edge, EpochSeconds, Id, Label
 
 MAX_SLATE = 100
 DEFAULT_SLATE = 10

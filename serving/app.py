@@ -36,14 +36,17 @@ class _KeyCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS and not self._knows(Request(scope)):
-            problem = Problem(401, "no_key", "send a valid key as X-API-Key or bearer token")
+            problem = Problem(
+                401, "no_key", "send a valid key as X-API-Key or bearer token", headers={"WWW-Authenticate": "Bearer"}
+            )
             await problem_response(problem)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
     def _knows(self, request: Request) -> bool:
-        given = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
-        digest = sha256(given.encode()).hexdigest()
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        given = request.headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
+        digest = sha256(given.encode("latin-1")).hexdigest()  # the bytes of the header, as Starlette decoded them
         return any(hmac.compare_digest(digest, known) for known in self._digests)
 
 
@@ -71,8 +74,9 @@ def create_app(worker: Worker) -> FastAPI:
 def _add_operations(app: FastAPI, worker: Worker) -> None:
     @app.get("/health/live", tags=["Running it"])
     async def live() -> Response:
-        """Say that the process answers."""
-        return Response(b'{"status":"live"}', media_type="application/json")
+        """Say whether the process works; one that does not is to be started again."""
+        status = {"status": "live" if worker.is_alive else "a thread has ended"}
+        return Response(msgspec.json.encode(status), 200 if worker.is_alive else 503, media_type="application/json")
 
     @app.get("/health/ready", tags=["Running it"])
     async def ready() -> Response:

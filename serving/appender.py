@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from online.ports import EventLog, Unavailable
 
-from .spool import Spool, Spooled, SpoolFull, orphans
+from .spool import Segment, Spool, Spooled, SpoolFull, orphans
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +39,9 @@ class Appender:
     """Appends events together, and ships the spool."""
 
     def __init__(self, log: EventLog, directory: Path, name: str, *, cap_bytes: int = SPOOL_CAP_BYTES) -> None:
-        self._log, self._directory, self._cap = log, directory, cap_bytes
-        self._spool = Spool(directory / f"{name}.spool", cap_bytes=cap_bytes)
+        self._log, self._directory = log, directory
+        self._spool = Spool(directory, name, cap_bytes=cap_bytes)
+        self._adopted: list[Segment] = []
         self._changed = Condition()
         self._queue: list[_Waiting] = []
         self._closing = False
@@ -58,6 +59,11 @@ class Appender:
         """Say whether the last append failed."""
         return self._away_until > 0.0
 
+    @property
+    def is_alive(self) -> bool:
+        """Say whether the thread runs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
@@ -69,7 +75,7 @@ class Appender:
             SpoolFull, OSError: it could not be kept.
         """
         with self._changed:
-            self._spool.append(message, durable=False)
+            self._spool.append([message])
             self._changed.notify()
 
     async def append(self, messages: Sequence[Spooled]) -> None:
@@ -78,6 +84,8 @@ class Appender:
         Raises:
             Refused: they could not be kept; nothing was acknowledged.
         """
+        if not self.is_alive:
+            raise Refused("the thread that appends does not run")
         loop = asyncio.get_running_loop()
         kept: asyncio.Future[None] = loop.create_future()
 
@@ -101,27 +109,32 @@ class Appender:
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join()
+        for segment in self._adopted:
+            segment.close()
         self._spool.close()
 
     def _run(self) -> None:
-        looked = 0.0
+        looked = -ORPHANS_S
         while True:
-            with self._changed:
-                if not (self._queue or self._spool.pending or self._closing):
-                    self._changed.wait(1.0)
-                elif self._away() and not self._queue and not self._closing:
-                    self._changed.wait(RETRY_S)
-                waiting, self._queue = self._queue, []
-                closing = self._closing
+            waiting, closing = self._wait()
             if waiting:
                 self._append(waiting)
-            if self._spool.pending and not self._away():
-                self._ship(self._spool)
-            if time.monotonic() - looked > ORPHANS_S and not self._away():
+            if not closing and time.monotonic() - looked > ORPHANS_S and not self._away():
                 looked = time.monotonic()
                 self._adopt()
-            if closing and not self._queue:
+            self._ship(sum(len(one.messages) for one in waiting))
+            if closing and (self._away() or not self._spool.pending):
                 return
+
+    def _wait(self) -> tuple[list[_Waiting], bool]:
+        """Return the events that came in, once there is something to do, and whether it is time to stop."""
+        with self._changed:
+            if not (self._queue or self._spool.pending or self._adopted or self._closing):
+                self._changed.wait(1.0)
+            elif self._away() and not self._queue and not self._closing:
+                self._changed.wait(RETRY_S)
+            waiting, self._queue = self._queue, []
+            return waiting, self._closing
 
     def _away(self) -> bool:
         return time.monotonic() < self._away_until
@@ -153,28 +166,40 @@ class Appender:
     def _spool_events(self, messages: Sequence[Spooled]) -> Exception | None:
         try:
             with self._changed:
-                for message in messages[:-1]:
-                    self._spool.append(message, durable=False)
-                self._spool.append(messages[-1], durable=True)
-                self._events_until = self._spool.size
+                segment = self._spool.append(messages)
+                self._events_until = self._spool.appended
+            segment.sync()  # outside the lock: slates are kept meanwhile
         except (SpoolFull, OSError) as error:
             return Refused(f"the log does not answer and the spool cannot take more: {error}")
         return None
 
-    def _ship(self, spool: Spool) -> bool:
-        """Ship one chunk, so that waiting events get their turn; say whether the log took it."""
-        messages, end = spool.peek(SHIP_MESSAGES)
+    def _ship(self, came_in: int) -> None:
+        """Ship a chunk of each spool, and more of the own: a backlog shrinks however fast events come in."""
+        shipped = 0
+        while self._spool.pending and shipped < max(1, 2 * came_in):
+            messages, end = self._spool.peek(SHIP_MESSAGES)
+            if not self._sent(messages):
+                return
+            shipped += len(messages)
+            with self._changed:
+                self._spool.release(end)
+                if end >= self._events_until:
+                    self._events_until = 0
+        if self._adopted and self._ship_adopted(self._adopted[0]):
+            del self._adopted[0]
+
+    def _ship_adopted(self, segment: Segment) -> bool:
+        """Ship one chunk of an orphan; say whether that was all."""
+        messages, end = segment.peek(SHIP_MESSAGES)
         if not self._sent(messages):
             return False
-        with self._changed:
-            spool.release(end)
-            if spool is self._spool and end >= self._events_until:
-                self._events_until = 0
+        segment.release(end)
+        if segment.pending:
+            return False
+        segment.close()
         return True
 
     def _adopt(self) -> None:
-        for spool in orphans(self._directory, cap_bytes=self._cap):
-            logger.warning("shipping %d bytes that a dead worker left in %s", spool.pending, spool.path)
-            while spool.pending and self._ship(spool):
-                pass
-            spool.close()
+        for segment in orphans(self._directory):
+            logger.warning("shipping %d bytes that a dead worker left in %s", segment.pending, segment.path)
+            self._adopted.append(segment)

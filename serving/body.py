@@ -1,23 +1,29 @@
-"""Request bodies: capped, parsed once by pydantic's strict JSON, and described in OpenAPI."""
+"""What requests bring: path ids, and bodies, capped, parsed once by pydantic's strict JSON and described in OpenAPI."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Path, Request
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
+from pydantic_core import from_json
 
-from .problem import Problem, field_errors, invalid
+from schemas.fields import PRINTABLE
+
+from .problem import MAX_MESSAGE, Problem, field_errors, invalid
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 REF = "#/components/schemas/{model}"
+BOM = b"\xef\xbb\xbf"
+
+PathId = Annotated[str, Path(min_length=1, max_length=256, pattern=PRINTABLE)]
 
 M = TypeVar("M", bound=BaseModel)
 
 
 async def read_body(request: Request) -> bytes:
-    """Return the request's body.
+    """Return the request's body, without a byte order mark.
 
     Raises:
         Problem: 413 when it is larger than `MAX_BODY_BYTES`.
@@ -32,7 +38,7 @@ async def read_body(request: Request) -> bytes:
         if size > MAX_BODY_BYTES:
             raise too_large
         chunks.append(chunk)
-    return b"".join(chunks)
+    return b"".join(chunks).removeprefix(BOM)
 
 
 def parse(model: type[M], body: bytes) -> M:
@@ -47,6 +53,30 @@ def parse(model: type[M], body: bytes) -> M:
         raise invalid(field_errors(error, model)) from None
 
 
+def parse_rows(body: bytes, name: str, most: int) -> list[Any]:
+    """Return the rows of a batch `{name: [...]}`, each still to be validated: one bad row never fails the others.
+
+    Raises:
+        Problem: 422 when it is no such object, 413 when there are more than `most` rows.
+    """
+    try:
+        document = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        message = str(error)[:MAX_MESSAGE]
+        raise invalid([{"code": "json_invalid", "field": "", "message": f"Invalid JSON: {message}"}]) from None
+    rows = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(rows, list) or len(document) > 1:
+        raise invalid([{"code": "invalid", "field": name, "message": f"a batch is an object with one list: {name}"}])
+    check_rows(len(rows), most)
+    return rows
+
+
+def check_rows(rows: int, most: int) -> None:
+    """Raise the 413 problem when a batch has more than `most` rows."""
+    if rows > most:
+        raise Problem(413, "too_many_rows", f"a batch holds at most {most} rows, not {rows}")
+
+
 def takes(*models: type[BaseModel]) -> dict[str, Any]:
     """Return the `openapi_extra` of a route whose JSON body is one of the models."""
     refs = [{"$ref": REF.format(model=m.__name__)} for m in models]
@@ -56,7 +86,7 @@ def takes(*models: type[BaseModel]) -> dict[str, Any]:
 
 def describe(app: FastAPI, models: list[type[BaseModel]]) -> None:
     """Add the schemas of hand-parsed bodies to the application's OpenAPI document."""
-    _, definitions = models_json_schema([(m, "validation") for m in models], ref_template=REF)
+    _, definitions = models_json_schema([(m, "validation") for m in models], by_alias=False, ref_template=REF)
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:

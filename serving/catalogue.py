@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import Field, ValidationError
-from pydantic_core import from_json
 
 from online.core.catalogue import ITEMS
 from online.core.partition import USERS
@@ -21,87 +21,71 @@ from schemas.item import Item, ItemIn, accept_item, encode_item
 from schemas.user import UserIn, accept_user, encode_user
 
 from .appender import Refused
-from .body import parse, read_body, takes
-from .problem import Problem, ProblemOut, field_errors, invalid
+from .body import PathId, parse, parse_rows, read_body, takes
+from .problem import Problem, ProblemOut, field_errors, invalid, not_kept
 from .spool import Spooled
 from .worker import Worker
 
 MAX_ITEMS = 1000
+TURN_ROWS = 100  # after so many rows, other requests get their turn
+VISIBLE_S, LOOK_S = 0.5, 0.002  # how long, and how often, a change is waited for until this worker shows it
 JSON = "application/json"
 
-ItemId = Annotated[str, Path(min_length=1, max_length=256)]
-PROBLEMS: dict[int | str, dict[str, Any]] = {404: {"model": ProblemOut}, 422: {"model": ProblemOut}}
+PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": ProblemOut} for code in (404, 413, 422, 503)}
 
 
 class ItemBatchIn(Edge):
     """A batch of items, each with its item_id."""
 
-    items: Annotated[list[ItemIn], Field(min_length=1, max_length=MAX_ITEMS)]
+    items: Annotated[list[ItemIn], Field(max_length=MAX_ITEMS)]
 
 
 def router(worker: Worker) -> APIRouter:
     """Return the routes of items and users."""
     routes = APIRouter(tags=["Catalogue and users"])
-    table = worker.world.table
+    _add_items(routes, worker)
+    _add_users(routes, worker)
+    return routes
 
-    async def keep(messages: Sequence[Spooled]) -> None:
-        try:
-            await worker.appender.append(messages)
-        except Refused as error:
-            raise Problem(503, "not_kept", f"{error}; send it again later") from None
 
-    async def put(items: Sequence[Item]) -> None:
-        await keep([(ITEMS, 0, encode_item(item)) for item in items])
-
-    def accepted(document: ItemIn, item_id: str) -> Item:
-        known = table.documents.get(item_id)
-        created_at = known.created_at if known is not None else None
-        return accept_item(document, item_id=item_id, now=time.time(), created_at=created_at)
-
-    def known_item(item_id: str) -> Item:
-        item = table.documents.get(item_id)
-        if item is None or item.deleted:
-            raise Problem(404, "no_item", "there is no such item; PUT it first")
-        return item
-
+def _add_items(routes: APIRouter, worker: Worker) -> None:
     @routes.put("/v1/items/{item_id}", responses=PROBLEMS, openapi_extra=takes(ItemIn))
-    async def put_item(item_id: ItemId, request: Request) -> Response:
+    async def put_item(item_id: PathId, request: Request) -> Response:
         """Create or replace an item."""
-        item = accepted(parse(ItemIn, await read_body(request)), item_id)
-        await put([item])
+        document = parse(ItemIn, await read_body(request))
+        _same_id("item_id", document.item_id, item_id)
+        item = _accepted(worker, document, item_id)
+        await _put(worker, [item])
         return Response(encode_item(item), 200, media_type=JSON)
 
     @routes.patch("/v1/items/{item_id}", responses=PROBLEMS, openapi_extra=takes(ItemIn))
-    async def patch_item(item_id: ItemId, request: Request) -> Response:
+    async def patch_item(item_id: PathId, request: Request) -> Response:
         """Change some fields of an item; the others stay."""
-        known = msgspec.to_builtins(known_item(item_id))
-        changes = parse(ItemIn, await read_body(request)).model_dump(exclude_unset=True)
-        kept = {name: known[name] for name in ItemIn.model_fields if name in known}
-        try:
-            document = ItemIn.model_validate({**kept, **changes})
-        except ValidationError as error:
-            raise invalid(field_errors(error, ItemIn)) from None
-        item = accepted(document, item_id)
-        await put([item])
+        changes = parse(ItemIn, await read_body(request))
+        _same_id("item_id", changes.item_id, item_id)
+        item = _accepted(worker, _patched(_known(worker, item_id), changes), item_id)
+        await _put(worker, [item])
         return Response(encode_item(item), 200, media_type=JSON)
 
     @routes.get("/v1/items/{item_id}", responses=PROBLEMS)
-    async def get_item(item_id: ItemId) -> Response:
+    async def get_item(item_id: PathId) -> Response:
         """Return an item as this worker knows it."""
-        return Response(encode_item(known_item(item_id)), 200, media_type=JSON)
+        return Response(encode_item(_known(worker, item_id)), 200, media_type=JSON)
 
     @routes.delete("/v1/items/{item_id}", status_code=204, responses=PROBLEMS)
-    async def delete_item(item_id: ItemId) -> Response:
+    async def delete_item(item_id: PathId) -> Response:
         """Delete an item: it is shown to nobody any more."""
-        item = known_item(item_id)
-        await put([msgspec.structs.replace(item, deleted=True, updated_at=time.time())])
+        item = _known(worker, item_id)
+        await _put(worker, [msgspec.structs.replace(item, deleted=True, updated_at=time.time())])
         return Response(status_code=204)
 
     @routes.post("/v1/items:batch", status_code=202, responses=PROBLEMS, openapi_extra=takes(ItemBatchIn))
     async def post_items(request: Request) -> Response:
         """Create or replace up to 1,000 items; one bad row never fails the others."""
         items, errors = [], []
-        for index, row in enumerate(_item_rows(await read_body(request))):
+        for index, row in enumerate(parse_rows(await read_body(request), "items", MAX_ITEMS)):
+            if index % TURN_ROWS == TURN_ROWS - 1:
+                await asyncio.sleep(0)
             try:
                 document = ItemIn.model_validate(row)
             except ValidationError as error:
@@ -110,22 +94,25 @@ def router(worker: Worker) -> APIRouter:
             if document.item_id is None:
                 errors.append({"index": index, "code": "missing", "field": "item_id", "message": "give item_id"})
                 continue
-            items.append(accepted(document, document.item_id))
+            items.append(_accepted(worker, document, document.item_id))
         if items:
-            await put(items)
+            await _put(worker, items)
         answer = {"accepted": len(items), "rejected": len(errors), "errors": errors}
         return Response(msgspec.json.encode(answer), 202, media_type=JSON)
 
+
+def _add_users(routes: APIRouter, worker: Worker) -> None:
     @routes.put("/v1/users/{user_id}", responses=PROBLEMS, openapi_extra=takes(UserIn))
-    async def put_user(user_id: ItemId, request: Request) -> Response:
+    async def put_user(user_id: PathId, request: Request) -> Response:
         """Create or replace what the caller tells about a user."""
-        user = accept_user(parse(UserIn, await read_body(request)), user_id=user_id, now=time.time())
-        key = user_key(user_id, None)
-        await keep([(USERS, worker.partition(key), encode_user(user))])
+        document = parse(UserIn, await read_body(request))
+        _same_id("user_id", document.user_id, user_id)
+        user = accept_user(document, user_id=user_id, now=time.time())
+        await _keep(worker, [(USERS, worker.partition(user_key(user_id, None)), encode_user(user))])
         return Response(encode_user(user), 200, media_type=JSON)
 
     @routes.get("/v1/users/{user_id}", responses=PROBLEMS)
-    async def get_user(user_id: ItemId) -> Response:
+    async def get_user(user_id: PathId) -> Response:
         """Return what the stream knows of a user: affinities as they count now, session, marks, counters."""
         try:
             record = worker.record(user_key(user_id, None))
@@ -135,20 +122,53 @@ def router(worker: Worker) -> APIRouter:
             raise Problem(404, "no_user", "there is nothing known of this user yet")
         return Response(msgspec.json.encode(_described(worker, user_id, record)), 200, media_type=JSON)
 
-    return routes
+
+def _same_id(field: str, given: str | None, named: str) -> None:
+    if given is not None and given != named:
+        raise invalid(
+            [{"code": "other_id", "field": field, "message": "differs from the one in the path; leave it out"}]
+        )
 
 
-def _item_rows(body: bytes) -> list[Any]:
+def _known(worker: Worker, item_id: str) -> Item:
+    item = worker.world.table.documents.get(item_id)
+    if item is None or item.deleted:
+        raise Problem(404, "no_item", "there is no such item; PUT it first")
+    return item
+
+
+def _accepted(worker: Worker, document: ItemIn, item_id: str) -> Item:
+    known = worker.world.table.documents.get(item_id)
+    created_at = known.created_at if known is not None else None
+    return accept_item(document, item_id=item_id, now=time.time(), created_at=created_at)
+
+
+def _patched(item: Item, changes: ItemIn) -> ItemIn:
+    """Return an item's document with some fields changed."""
+    known = msgspec.json.decode(encode_item(item))
+    kept = {name: known[name] for name in ItemIn.model_fields if name in known}
     try:
-        document = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise invalid([{"code": "json_invalid", "field": "", "message": str(error)[:200]}]) from None
-    rows = document.get("items") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not rows:
-        raise invalid([{"code": "invalid", "field": "items", "message": "a batch is an object with a list: items"}])
-    if len(rows) > MAX_ITEMS:
-        raise Problem(413, "too_many_items", f"a batch holds at most {MAX_ITEMS} items, not {len(rows)}")
-    return rows
+        return ItemIn.model_validate({**kept, **changes.model_dump(exclude_unset=True)})
+    except ValidationError as error:
+        raise invalid(field_errors(error, ItemIn)) from None
+
+
+async def _put(worker: Worker, items: Sequence[Item]) -> None:
+    """Keep item documents, and return when this worker shows them, so that a client reads what it wrote."""
+    await _keep(worker, [(ITEMS, 0, encode_item(item)) for item in items])
+    last, until = items[-1], time.monotonic() + VISIBLE_S
+    while worker.is_ready and not worker.appender.is_log_away and time.monotonic() < until:
+        known = worker.world.table.documents.get(last.item_id)
+        if known is not None and known.updated_at >= last.updated_at:
+            return
+        await asyncio.sleep(LOOK_S)
+
+
+async def _keep(worker: Worker, messages: Sequence[Spooled]) -> None:
+    try:
+        await worker.appender.append(messages)
+    except Refused as error:
+        raise not_kept(error) from None
 
 
 def _described(worker: Worker, user_id: str, record: UserRecord) -> dict[str, Any]:

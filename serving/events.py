@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, JsonValue, ValidationError
-from pydantic_core import from_json
 
 from online.core.partition import EVENTS
 from schemas.event import Event, EventIn, accept, encode_event
 from schemas.fields import Edge
 
 from .appender import Refused
-from .body import read_body, takes
-from .problem import Problem, ProblemOut, field_errors, invalid
+from .body import check_rows, parse_rows, read_body, takes
+from .problem import ProblemOut, field_errors, invalid, not_kept
 from .worker import Worker
 
 MAX_EVENTS = 1000
 REMEMBERED_IDS = 50_000
-RETRY_AFTER_S = 2
+TURN_ROWS = 100  # after so many rows, other requests get their turn
 
 
 class EventBatchIn(Edge):
@@ -56,16 +57,25 @@ class _RecentIds:
     """Event ids kept lately by this worker: two generations, so that memory is bounded."""
 
     def __init__(self) -> None:
-        self._young: set[str] = set()
-        self._old: set[str] = set()
+        self._young: set[tuple[str, str]] = set()
+        self._old: set[tuple[str, str]] = set()
 
-    def __contains__(self, event_id: str) -> bool:
-        return event_id in self._young or event_id in self._old
+    def __contains__(self, key: tuple[str, str]) -> bool:
+        return key in self._young or key in self._old
 
-    def add(self, event_id: str) -> None:
+    def add(self, key: tuple[str, str]) -> None:
         if len(self._young) >= REMEMBERED_IDS:
             self._old, self._young = self._young, set()
-        self._young.add(event_id)
+        self._young.add(key)
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """The rows of a request: events to keep by their dedup key, rows refused, and how many were there before."""
+
+    events: dict[tuple[str, str], Event] = field(default_factory=dict)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    duplicates: int = 0
 
 
 def router(worker: Worker) -> APIRouter:
@@ -77,47 +87,25 @@ def router(worker: Worker) -> APIRouter:
         "/v1/events",
         status_code=202,
         response_model=AcceptedOut,
-        responses={422: {"model": ProblemOut}, 429: {"model": ProblemOut}, 503: {"model": ProblemOut}},
+        responses={422: {"model": ProblemOut}, 413: {"model": ProblemOut}, 503: {"model": ProblemOut}},
         openapi_extra=takes(EventIn, EventBatchIn),
     )
     async def post_events(request: Request) -> Response:
         """Keep events: one object, `{"events": [...]}` of at most 1,000, or NDJSON. 202 means kept."""
         began = time.perf_counter()
-        body = await read_body(request)
-        rows, is_single = _rows(body, request.headers.get("content-type", ""))
-        received_at = time.time()
-        events: list[Event] = []
-        errors: list[dict[str, Any]] = []
-        duplicates = 0
-        seen: set[str] = set()
-        for index, row in rows:
-            try:
-                event = EventIn.model_validate_json(row) if isinstance(row, bytes) else EventIn.model_validate(row)
-            except ValidationError as error:
-                found = field_errors(error, EventIn)
-                if is_single:
-                    raise invalid(found) from None
-                errors.append({"index": index, **found[0]})
-                continue
-            accepted = accept(event, event_id=uuid.uuid4().hex, received_at=received_at)
-            if accepted.event_id in recent or accepted.event_id in seen:
-                duplicates += 1
-                continue
-            seen.add(accepted.event_id)
-            events.append(accepted)
-        if events:
-            await _keep(worker, events)
-            for event_id in seen:
-                recent.add(event_id)
-        for outcome, count in (("accepted", len(events)), ("duplicate", duplicates), ("rejected", len(errors))):
-            worker.metrics.events.labels(outcome).inc(count)
+        rows, is_single = _rows(await read_body(request), request.headers.get("content-type", "").lower())
+        found = await _sorted(rows, is_single, recent)
+        if found.events:
+            await _keep(worker, list(found.events.values()))
+            for key in found.events:
+                recent.add(key)
         took = time.perf_counter() - began
-        worker.metrics.ingest_seconds.observe(took)
+        _count(worker, found, took)
         answer = {
-            "accepted": len(events) + duplicates,
-            "duplicates": duplicates,
-            "rejected": len(errors),
-            "errors": errors[:MAX_EVENTS],
+            "accepted": len(found.events) + found.duplicates,
+            "duplicates": found.duplicates,
+            "rejected": len(found.errors),
+            "errors": found.errors,
             "took_ms": round(took * 1000, 3),
         }
         return Response(msgspec.json.encode(answer), 202, media_type="application/json")
@@ -125,7 +113,39 @@ def router(worker: Worker) -> APIRouter:
     return routes
 
 
-async def _keep(worker: Worker, events: list[Event]) -> None:
+async def _sorted(rows: Iterator[tuple[int, bytes | JsonValue]], is_single: bool, recent: _RecentIds) -> _Sorted:
+    received_at = time.time()
+    found = _Sorted()
+    for index, row in rows:
+        if index % TURN_ROWS == TURN_ROWS - 1:
+            await asyncio.sleep(0)
+        try:
+            event = EventIn.model_validate_json(row) if isinstance(row, bytes) else EventIn.model_validate(row)
+        except ValidationError as error:
+            errors = field_errors(error, EventIn)
+            if is_single:
+                raise invalid(errors) from None
+            found.errors.append({"index": index, **errors[0]})
+            continue
+        accepted = accept(event, event_id=uuid.uuid4().hex, received_at=received_at)
+        key = (accepted.user_key, accepted.event_id)  # as the fold: another user's event may have the same id
+        if key in recent or key in found.events:
+            found.duplicates += 1
+        else:
+            found.events[key] = accepted
+    return found
+
+
+def _count(worker: Worker, found: _Sorted, took_s: float) -> None:
+    metrics = worker.metrics
+    metrics.events.labels("accepted").inc(len(found.events))
+    metrics.events.labels("duplicate").inc(found.duplicates)
+    metrics.events.labels("rejected").inc(len(found.errors))
+    metrics.clamped.inc(sum(event.clamped_s > 0.0 for event in found.events.values()))
+    metrics.ingest_seconds.observe(took_s)
+
+
+async def _keep(worker: Worker, events: Sequence[Event]) -> None:
     table = worker.world.table
     for event in events:
         for item in event.items:
@@ -134,34 +154,19 @@ async def _keep(worker: Worker, events: list[Event]) -> None:
     try:
         await worker.appender.append(messages)
     except Refused as error:
-        raise Problem(
-            503, "not_kept", f"{error}; send the events again later", headers={"Retry-After": str(RETRY_AFTER_S)}
-        ) from None
+        raise not_kept(error) from None
 
 
 def _rows(body: bytes, content_type: str) -> tuple[Iterator[tuple[int, bytes | JsonValue]], bool]:
     """Return the (index, row) pairs of a body, and whether it is one lone event.
 
     Raises:
-        Problem: 422 when it is no JSON, or too many rows.
+        Problem: 422 when it is no JSON, 413 when it has too many rows.
     """
     if "ndjson" in content_type or "jsonl" in content_type:
         lines = [line for line in body.splitlines() if line.strip()]
-        _limit(len(lines))
+        check_rows(len(lines), MAX_EVENTS)
         return enumerate(lines), False
-    if not re.match(rb'\s*\{\s*"events"\s*:', body):
-        return iter([(0, body)]), True
-    try:
-        document = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise invalid([{"code": "json_invalid", "field": "", "message": str(error)[:200]}]) from None
-    rows = document["events"]
-    if not isinstance(rows, list) or set(document) != {"events"}:
-        raise invalid([{"code": "invalid", "field": "events", "message": "a batch is an object with one list: events"}])
-    _limit(len(rows))
-    return enumerate(rows), False
-
-
-def _limit(rows: int) -> None:
-    if rows > MAX_EVENTS:
-        raise Problem(413, "too_many_events", f"a batch holds at most {MAX_EVENTS} events, not {rows}")
+    if re.match(rb'\s*\{\s*"events"\s*:', body):
+        return enumerate(parse_rows(body, "events", MAX_EVENTS)), False
+    return iter([(0, body)]), True

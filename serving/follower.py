@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Event, Thread
 
 import msgspec
@@ -23,9 +24,23 @@ from schemas.item import decode_item
 logger = logging.getLogger(__name__)
 
 WAIT_S = 0.25
-REFRESH_S = 1.0  # between toplists
+REFRESH_MIN_S, REFRESH_S = 0.05, 1.0  # between toplists, of few items and of very many
+REFRESH_SHARE = 0.05  # of this thread's time at most goes into toplists, up to `REFRESH_S`
+FADE_S = 60.0  # between toplists while nothing changes but the time
 ARTIFACTS_S = 0.5  # between looks for new versions
 RETRY_S = 0.5
+
+_UNSOUND = (CorruptArtifact, ValueError, KeyError, EOFError, OSError, msgspec.MsgspecError)
+"""What opening an artifact that is damaged, or is not what its name says, raises."""
+
+
+@contextmanager
+def _skipping(what: str) -> Iterator[None]:
+    """Log and skip what cannot be decoded: one bad message must not keep a worker from the others."""
+    try:
+        yield
+    except msgspec.MsgspecError as error:
+        logger.error("skipping %s: %s", what, error)
 
 
 class Follower:
@@ -50,6 +65,11 @@ class Follower:
         self._closing = Event()
         self.at_head = Event()
         self._thread = Thread(target=self._run, name="follower", daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Say whether the thread runs."""
+        return self._thread.is_alive()
 
     def start(self) -> None:
         """Start the thread; `at_head` is set once the world is as new as the log was at some moment since."""
@@ -77,42 +97,42 @@ class Follower:
     def _load(self) -> None:
         """Load what the state store holds; messages behind it are applied again, which changes nothing."""
         checkpoint = decode_checkpoint(self._state.checkpoint(CATALOGUE_VIEW, 0))
-        for _, payload in self._state.scan(0, ITEM_DOCUMENT):
-            self._world.table.put(decode_item(payload))
+        table = self._world.table
+        for item_id, payload in self._state.scan(0, ITEM_DOCUMENT):
+            with _skipping(f"item {item_id}"):
+                table.put(decode_item(payload))
         for partition in range(self._partitions):
             for item_id, payload in self._state.scan(partition, ITEM):
-                self._world.table.put_statistics(partition, item_id, decode_item_stats(payload))
+                with _skipping(f"statistics of {item_id}"):
+                    table.put_statistics(partition, item_id, decode_item_stats(payload))
         self._after = {(ITEMS, 0): checkpoint.positions.get(ITEMS, START), (UPDATES, 0): START}
 
     def _follow(self, log: EventLog) -> None:
-        refreshed = looked = 0.0
-        version = -1
+        toplists = _Toplists(self._world, self._clock)
+        looked = 0.0
         try:
             while not self._closing.is_set():
-                batches = log.read(self._after, max_messages=500, wait_s=WAIT_S if self.at_head.is_set() else 0.0)
+                wait_s = toplists.wait_s if self.at_head.is_set() else 0.0
+                batches = log.read(self._after, max_messages=500, wait_s=wait_s)
                 for batch in batches:
                     self._apply(batch)
-                now = time.monotonic()
-                if now - looked > ARTIFACTS_S:
+                if time.monotonic() - looked > ARTIFACTS_S:
                     self._swap()
-                    looked = now
-                if self._world.table.version != version and (now - refreshed > REFRESH_S or not self.at_head.is_set()):
-                    self._world.refresh(self._clock())
-                    refreshed, version = now, self._world.table.version
+                    looked = time.monotonic()
+                toplists.refresh_when_due()
                 if not batches and not self.at_head.is_set():
+                    toplists.refresh()
                     self.at_head.set()
         finally:
             log.close()
 
     def _apply(self, batch: Batch) -> None:
         for message in batch.messages:
-            try:
+            with _skipping(f"{batch.topic} {message.position}"):
                 if batch.topic == ITEMS:
                     self._world.table.put(decode_item(message.payload))
                 else:
                     self._world.apply(decode_update(message.payload))
-            except msgspec.MsgspecError as error:
-                logger.error("skipping %s %s: %s", batch.topic, message.position, error)
             self._after[batch.topic, batch.partition] = message.position
 
     def _swap(self) -> None:
@@ -121,17 +141,24 @@ class Follower:
             (VECTORS, self._world.vectors.version if self._world.vectors else 0, self._install_vectors),
             (RANKER, self._world.ranker_version, self._install_ranker),
         ):
-            newest = self._artifacts.latest(name)
-            if newest is None or newest <= max(running, self._refused.get(name, 0)):
+            newest = self._latest(name)
+            if newest <= max(running, self._refused.get(name, 0)):
                 continue
             try:
                 artifact = self._artifacts.open(name, newest)
                 if artifact is not None:
                     install(artifact)
                     logger.info("serving %s %d", name, newest)
-            except (CorruptArtifact, ValueError, OSError, msgspec.MsgspecError) as error:
+            except _UNSOUND as error:
                 self._refused[name] = newest
                 logger.error("refusing %s %d: %s", name, newest, error)
+
+    def _latest(self, name: str) -> int:
+        try:
+            return self._artifacts.latest(name) or 0
+        except (CorruptArtifact, OSError) as error:
+            logger.error("cannot look for newer %s: %s", name, error)
+            return 0
 
     def _install_vectors(self, artifact: Artifact) -> None:
         self._world.vectors = self._open_vectors(artifact)
@@ -139,3 +166,30 @@ class Follower:
     def _install_ranker(self, artifact: Artifact) -> None:
         ranker = read_ranker(artifact.files[RANKER_FILE].read_bytes(), str(artifact.version))
         self._world.ranker, self._world.ranker_version = ranker, artifact.version
+
+
+class _Toplists:
+    """Recomputes the toplists soon after a change, but in a bounded share of the time."""
+
+    def __init__(self, world: World, clock: Callable[[], float]) -> None:
+        self._world, self._clock = world, clock
+        self._version = -1  # of the table, when they were computed
+        self._refreshed = self._pause = 0.0
+
+    @property
+    def wait_s(self) -> float:
+        """How long the follower may wait for a message."""
+        return WAIT_S if self._world.table.version == self._version else min(WAIT_S, self._pause)
+
+    def refresh_when_due(self) -> None:
+        """Refresh after a change, or as time has passed."""
+        pause = FADE_S if self._world.table.version == self._version else self._pause
+        if time.monotonic() - self._refreshed > pause:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Recompute them now."""
+        began, self._version = time.monotonic(), self._world.table.version
+        self._world.refresh(self._clock())
+        self._refreshed = time.monotonic()
+        self._pause = min(REFRESH_S, max(REFRESH_MIN_S, (self._refreshed - began) / REFRESH_SHARE))

@@ -13,6 +13,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.events = Counter("headrace_events", "Events by outcome at the edge", ["outcome"], registry=self.registry)
+        self.clamped = Counter(
+            "headrace_clamped_events", "Events from ahead of the clock, their time clamped", registry=self.registry
+        )
         self.slates = Counter(
             "headrace_slates", "Slates by surface and ladder rung", ["surface", "rung"], registry=self.registry
         )

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from http import HTTPStatus
-from typing import Any
+from typing import get_args
 
 import msgspec
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-MAX_ERRORS = 10
+MAX_ERRORS = 8  # with the lengths below, a problem stays under 4 kB
+MAX_FIELD, MAX_MESSAGE = 120, 200
+RETRY_AFTER_S = 2
 MEDIA_TYPE = "application/problem+json"
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # names that are safe to repeat to the client
 
 
 class Problem(Exception):
     """An error that is answered as a problem document."""
 
-    def __init__(self, status: int, code: str, detail: str, **extra: Any) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
-        self.status, self.code, self.detail, self.extra = status, code, detail, extra
+        self.status, self.code, self.detail = status, code, detail
+        self.errors, self.headers = errors, headers
 
 
 class FieldError(BaseModel):
@@ -51,11 +65,9 @@ def problem_response(problem: Problem) -> Response:
         "status": problem.status,
         "detail": problem.detail,
         "code": problem.code,
-        **{k: v for k, v in problem.extra.items() if k != "headers"},
+        "errors": problem.errors,
     }
-    return Response(
-        msgspec.json.encode(document), problem.status, media_type=MEDIA_TYPE, headers=problem.extra.get("headers")
-    )
+    return Response(msgspec.json.encode(document), problem.status, media_type=MEDIA_TYPE, headers=problem.headers)
 
 
 def field_errors(error: ValidationError, model: type[BaseModel]) -> list[dict[str, str]]:
@@ -68,23 +80,48 @@ def field_errors(error: ValidationError, model: type[BaseModel]) -> list[dict[st
     ...     field_errors(error, EventIn)[0]["message"]
     'unknown field: did you mean item_id?'
     """
-    names = [name for field, info in model.model_fields.items() for name in (field, info.alias or field)]
     found = []
     for one in error.errors(include_url=False, include_input=False, include_context=False)[:MAX_ERRORS]:
-        field = ".".join(str(part) for part in one["loc"])[:200]
         message = one["msg"].removeprefix("Value error, ")
         if one["type"] == "extra_forbidden":
-            near = get_close_matches(str(one["loc"][-1]), names, n=1, cutoff=0.5)
-            message = f"unknown field: did you mean {near[0]}?" if near else "unknown field"
-        found.append({"code": one["type"], "field": field, "message": message[:300]})
+            near = _nearest(str(one["loc"][-1]), _model_at(model, one["loc"][:-1]))
+            message = f"unknown field: did you mean {near}?" if near else "unknown field"
+        found.append(_field_error(one["type"], one["loc"], message))
     return found
 
 
-def invalid(errors: Sequence[dict[str, str]]) -> Problem:
-    """Return the 422 problem of a body that does not fit its schema."""
+def _field_error(code: str, loc: Sequence[int | str], message: str) -> dict[str, str]:
+    field = ".".join(str(part) if _PLAIN.fullmatch(str(part)) else "?" for part in loc)
+    return {"code": code, "field": field[:MAX_FIELD], "message": message[:MAX_MESSAGE]}
+
+
+def _nearest(name: str, model: type[BaseModel]) -> str | None:
+    """Return the canonical name of the field whose name or camelCase alias is nearest."""
+    names = {alias: field for field, info in model.model_fields.items() for alias in (field, info.alias or field)}
+    near = get_close_matches(name[:MAX_FIELD], names, n=1, cutoff=0.5)
+    return names[near[0]] if near else None
+
+
+def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel]:
+    """Return the model of the object that an error's location leads to."""
+    for part in loc:
+        if part in model.model_fields:
+            annotation = model.model_fields[str(part)].annotation
+            inner = (kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel))
+            model = next(inner, model)
+    return model
+
+
+def invalid(errors: Sequence[Mapping[str, str]]) -> Problem:
+    """Return the 422 problem of a request that does not fit its schema."""
     first = errors[0]
     detail = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
-    return Problem(422, "invalid", detail, errors=list(errors))
+    return Problem(422, "invalid", detail, errors=errors)
+
+
+def not_kept(error: Exception) -> Problem:
+    """Return the 503 problem of something that could be kept nowhere."""
+    return Problem(503, "not_kept", f"{error}; send it again later", headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 def install(app: FastAPI) -> None:
@@ -93,6 +130,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def _problem(request: Request, problem: Problem) -> Response:
         return problem_response(problem)
+
+    @app.exception_handler(RequestValidationError)
+    async def _parameters(request: Request, error: RequestValidationError) -> Response:
+        found = error.errors()[:MAX_ERRORS]
+        return problem_response(invalid([_field_error(one["type"], one["loc"][1:], one["msg"]) for one in found]))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:

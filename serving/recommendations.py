@@ -8,28 +8,30 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from online.core.explain import reason_of
+from online.core.explain import reasons_of
 from online.core.features import NAMES
 from online.core.join import SLATES
 from online.core.policy_document import SIMILAR_POLICY, SOURCES
 from online.core.record import UserRecord
-from online.pipeline import SlateRequest, recommend
+from online.pipeline import SlateRequest, is_showable, recommend
 from online.ports import Unavailable
 from online.request import UnknownPolicy, resolve
+from online.world import World
+from schemas.fields import PRINTABLE
 from schemas.slate import DEFAULT_SLATE, MAX_SLATE, RecommendIn, Slate, SlateOut, encode_slate
 
-from .body import parse, read_body, takes
+from .body import PathId, parse, read_body, takes
 from .problem import Problem, ProblemOut
 from .spool import SpoolFull
 from .worker import Worker
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {422: {"model": ProblemOut}}
+PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": ProblemOut} for code in (404, 413, 422)}
 ITEM_SURFACE = "item"
 
 Count = Annotated[int, Query(ge=1, le=MAX_SLATE)]
-PathId = Annotated[str, Path(min_length=1, max_length=256)]
+Surface = Annotated[str, Query(min_length=1, max_length=128, pattern=PRINTABLE)]
 
 
 class _Stages:
@@ -55,11 +57,9 @@ def router(worker: Worker) -> APIRouter:
         return _answer(worker, parse(RecommendIn, await read_body(request)))
 
     @routes.get("/v1/recommendations/{user_id}", response_model=SlateOut, responses=PROBLEMS)
-    async def get_recommendations(
-        user_id: PathId, n: Count = DEFAULT_SLATE, surface: Annotated[str, Query(max_length=128)] = "home"
-    ) -> Response:
+    async def get_recommendations(user_id: PathId, n: Count = DEFAULT_SLATE, surface: Surface = "home") -> Response:
         """Return a slate for a user: the same as POST, for a curl."""
-        return _answer(worker, RecommendIn(user_id=user_id, n=n, surface=surface or "home"))
+        return _answer(worker, RecommendIn(user_id=user_id, n=n, surface=surface))
 
     @routes.get("/v1/items/{item_id}/similar", response_model=SlateOut, responses=PROBLEMS)
     async def get_similar(item_id: PathId, n: Count = DEFAULT_SLATE) -> Response:
@@ -77,14 +77,17 @@ def _answer(worker: Worker, ask: RecommendIn) -> Response:
     request = _resolved(worker, ask)
     record, degraded = _record(worker, request.user_key)
     stages("record")
-    slate = recommend(worker.world, request, record, degraded=degraded, stopwatch=stages)
+    world = worker.world.frozen()
+    slate = recommend(world, request, record, degraded=degraded, stopwatch=stages)
+    while not is_showable(world, slate):  # the follower has just applied a takedown that hits it
+        slate = recommend(world, request, record, degraded=degraded, stopwatch=stages)
     slate.stages_us = stages.us
     try:
         worker.appender.keep((SLATES, slate.partition, encode_slate(slate)))
     except (SpoolFull, OSError) as error:
         slate.ope_valid, slate.ope_why = False, f"not logged: {error}"
     stages("log")
-    payload = msgspec.json.encode(_described(worker, ask, slate, record, stages.began))
+    payload = msgspec.json.encode(_described(world, ask, slate, record, stages.began))
     worker.metrics.slates.labels(_surface_label(worker, slate.surface), slate.rung).inc()
     worker.metrics.slate_seconds.observe(time.perf_counter() - stages.began)
     return Response(payload, media_type="application/json")
@@ -96,7 +99,7 @@ def _record(worker: Worker, key: str | None) -> tuple[UserRecord | None, str]:
     try:
         return worker.record(key), ""
     except Unavailable as error:
-        return None, f"the state store does not answer: {error}"
+        return None, f"no user record: {error}"
 
 
 def _resolved(worker: Worker, ask: RecommendIn) -> SlateRequest:
@@ -120,34 +123,12 @@ def _surface_label(worker: Worker, surface: str) -> str:
     return surface if surface in known else "other"
 
 
-def _described(
-    worker: Worker, ask: RecommendIn, slate: Slate, record: UserRecord | None, began: float
-) -> dict[str, Any]:
-    features = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))
-    utilities = np.frombuffer(slate.utilities)
-    sources = np.frombuffer(slate.sources, np.uint8)
-    items = []
-    for place, (candidate, propensity) in enumerate(zip(slate.slots, slate.propensities, strict=True), start=1):
-        names = [name for i, name in enumerate(SOURCES) if sources[candidate] >> i & 1]
-        item: dict[str, Any] = {
-            "item_id": slate.candidates[candidate],
-            "position": place,
-            "score": round(float(utilities[candidate]), 6),
-            "propensity": propensity,
-            "source": names[0] if names else "static",
-            "reason": reason_of(slate, candidate, worker.world.table, worker.world.ranker),
-        }
-        if ask.return_properties:
-            item["properties"] = _properties(worker, slate.candidates[candidate], ask.return_properties)
-        if ask.explain:
-            contributions = features[candidate] * worker.world.ranker.weights
-            item["features"] = dict(zip(NAMES, contributions.round(6).tolist(), strict=True))
-        items.append(item)
+def _described(world: World, ask: RecommendIn, slate: Slate, record: UserRecord | None, began: float) -> dict[str, Any]:
     personal = slate.rung == "personal"
     return {
         "recommendation_id": slate.recommendation_id,
         "decision_id": slate.decision_id,
-        "items": items,
+        "items": _items(world, ask, slate),
         "policy_id": slate.policy_id,
         "model_version": slate.model_version,
         "experiment": None,
@@ -162,9 +143,34 @@ def _described(
     }
 
 
-def _properties(worker: Worker, item_id: str, names: list[str]) -> dict[str, Any]:
-    document = worker.world.table.documents.get(item_id)
+def _items(world: World, ask: RecommendIn, slate: Slate) -> list[dict[str, Any]]:
+    features = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))
+    utilities = np.frombuffer(slate.utilities)
+    sources = np.frombuffer(slate.sources, np.uint8)
+    reasons = reasons_of(slate, world.table, world.ranker)
+    items = []
+    for place, (candidate, propensity) in enumerate(zip(slate.slots, slate.propensities, strict=True)):
+        names = [name for i, name in enumerate(SOURCES) if sources[candidate] >> i & 1]
+        item: dict[str, Any] = {
+            "item_id": slate.candidates[candidate],
+            "position": place + 1,
+            "score": round(float(utilities[candidate]), 6),
+            "propensity": propensity,
+            "source": names[0] if names else "static",
+            "reason": reasons[place],
+        }
+        if ask.return_properties:
+            item["properties"] = _properties(world, slate.candidates[candidate], ask.return_properties)
+        if ask.explain:
+            contributions = features[candidate] * world.ranker.weights
+            item["features"] = dict(zip(NAMES, contributions.round(6).tolist(), strict=True))
+        items.append(item)
+    return items
+
+
+def _properties(world: World, item_id: str, names: list[str]) -> dict[str, Any]:
+    document = world.table.documents.get(item_id)
     if document is None:
         return {}
-    known = {**msgspec.to_builtins(document), **document.attributes}
+    known = {**msgspec.structs.asdict(document), **document.attributes}
     return {name: known[name] for name in names if name in known}

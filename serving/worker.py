@@ -8,13 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from online.core.catalogue import ITEMS
 from online.core.example import EXAMPLES
 from online.core.join import SLATES
 from online.core.partition import EVENTS, USER, USERS, partition_of
 from online.core.record import UserRecord, decode_record
 from online.core.update import DEAD, UPDATES
-from online.ports import Artifact, ArtifactStore, EventLog, StateStore
+from online.ports import Artifact, ArtifactStore, EventLog, StateStore, Unavailable
 from online.world import Vectors, World
 
 from .appender import Appender
@@ -76,6 +78,11 @@ class Worker:
         self.appender.close()
 
     @property
+    def is_alive(self) -> bool:
+        """Say whether the threads run; a worker without one of them serves nobody and is to be started again."""
+        return self.appender.is_alive and self.follower.is_alive
+
+    @property
     def is_ready(self) -> bool:
         """Say whether the world has caught up with the log since the start."""
         return self.follower.at_head.is_set()
@@ -88,7 +95,10 @@ class Worker:
         """Return the user's record, None when there is none.
 
         Raises:
-            Unavailable: the state store does not answer in time.
+            Unavailable: the state store does not answer in time, or what it holds is no record of this version.
         """
         payload = self._state_breaker.call(lambda: self.ports.state.get(self.partition(user_key), USER, user_key))
-        return None if payload is None else decode_record(payload)
+        try:
+            return None if payload is None else decode_record(payload)
+        except msgspec.MsgspecError as error:
+            raise Unavailable(f"the record cannot be read: {error}") from error

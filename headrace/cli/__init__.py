@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
 
-def main() -> None:
-    """Run the command line."""
-    from headrace.cli import operate, past, prove  # noqa: F401  each adds its commands to the application
+if TYPE_CHECKING:
+    import typer
+
+
+def application() -> typer.Typer:
+    """Return the application with all its commands."""
+    from headrace.cli import measure, operate, past, prove  # noqa: F401  each adds its commands to the application
     from headrace.cli.app import app
 
-    app()
+    return app
+
+
+def main() -> None:
+    """Run the command line. What is wrong with its words is told in one line, as every other error of a user."""
+    from typer import TyperException
+
+    from headrace.cli.app import say
+
+    try:
+        sys.exit(application()(standalone_mode=False))
+    except TyperException as error:
+        message = " ".join(error.format_message().split())
+        if message:  # empty: the help was shown in its place
+            say(f"headrace: {message} (--help shows examples)")
+        sys.exit(error.exit_code)

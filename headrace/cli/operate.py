@@ -89,11 +89,14 @@ def state(data_dir: DataDir = None, as_json: Json = False) -> None:
         headrace state
         headrace state --data-dir /var/lib/headrace --json
     """
+    from headrace.probe import require_data_dir
     from headrace.settings import load_settings
     from headrace.state_report import report
     from headrace.system import located
 
-    document = report(located(load_settings(data_dir=data_dir)))
+    settings = load_settings(data_dir=data_dir)
+    require_data_dir(settings)
+    document = report(located(settings))
     print_json(document) if as_json else print_table(document)
 
 
@@ -148,6 +151,8 @@ def run_flow(name: str) -> None:
     from headrace import process
     from headrace.settings import load_settings
 
+    if name not in process.FLOWS:
+        raise typer.BadParameter(f"{name!r}: flows are {', '.join(process.FLOWS)}")
     process.configure_logging()
     process.FLOWS[name](load_settings())
 

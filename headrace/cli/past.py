@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Of everything random; the same s
 def demo(
     events: Annotated[Path | None, typer.Option("--events", help="Recorded events instead of the shop.")] = None,
     mapping: Format = "auto",
-    seconds: Annotated[float | None, typer.Option("--for", min=1, help="End after so many seconds.")] = None,
+    seconds: Annotated[float | None, typer.Option("--for", min=1, max=1e7, help="End after so many seconds.")] = None,
     seed: Seed = 7,
     data_dir: DataDir = None,
     port: Port = None,
@@ -68,9 +69,8 @@ def replay(
     from replay.feed import FeedConfig
 
     config = FeedConfig(speed=_speed(speed), ask_every=ask_every)
-    system = open_system(url, api_key=api_key, seed=seed)
-    document = replay_file(events, system, config, mapping=mapping, limit=limit, seed=seed, quiet=as_json)
-    system.close()
+    with closing(open_system(url, api_key=api_key, seed=seed)) as system:
+        document = replay_file(events, system, config, mapping=mapping, limit=limit, seed=seed, quiet=as_json)
     print_json(document) if as_json else print_table(document)
 
 
@@ -91,10 +91,10 @@ def _speed(text: str) -> float | None:
 @app.command()
 @explained
 def simulate(
-    hours: Annotated[float, typer.Option(min=0.1, help="Hours of shop time.")] = 12.0,
-    rate: Annotated[float, typer.Option(min=0.0001, help="Visits per second of shop time.")] = 0.05,
+    hours: Annotated[float, typer.Option(min=0.1, max=10_000, help="Hours of shop time.")] = 12.0,
+    rate: Annotated[float, typer.Option(min=0.0001, max=1000, help="Visits per second of shop time.")] = 0.05,
     users: Annotated[int, typer.Option(min=2, help="Shoppers.")] = 200,
-    items: Annotated[int, typer.Option(min=10, help="Items of the shop.")] = 400,
+    items: Annotated[int, typer.Option(min=12, help="Items of the shop, of 12 categories.")] = 400,
     drift: Annotated[float, typer.Option(min=0, max=1, help="Share of the tastes that moves in a day.")] = 0.0,
     seed: Seed = 7,
     as_json: Json = False,

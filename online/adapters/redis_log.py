@@ -31,7 +31,6 @@ class RedisLog:
     def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
         self._redis = connect(url, timeout_s)
         self._timeout_s = timeout_s
-        self._append = self._redis.register_script(_APPEND)
         self._per_entry = float(ENTRY_MESSAGES)  # messages in an entry of the last read: sizes the next
 
     def create(self, topic: str, partitions: int) -> int:
@@ -45,13 +44,13 @@ class RedisLog:
         with answering():
             pipe = self._redis.pipeline(transaction=False)
             for partition, indexes in chunks:
-                keys = [_stream(topic, partition), _counter(topic, partition)]
-                self._append(keys=keys, args=[messages[i][1] for i in indexes], client=pipe)
+                keys = _stream(topic, partition), _counter(topic, partition)
+                pipe.eval(_APPEND, len(keys), *keys, *[messages[i][1] for i in indexes])
             ids = pipe.execute()
         positions = [START] * len(messages)
         for (_, indexes), entry in zip(chunks, ids, strict=True):
-            for place, i in enumerate(indexes):
-                positions[i] = _position(entry, place, len(indexes))
+            for i, position in zip(indexes, _positions(entry, len(indexes)), strict=True):
+                positions[i] = position
         return positions
 
     def read(self, after: Mapping[tuple[str, int], Position], *, max_messages: int, wait_s: float) -> list[Batch]:
@@ -80,12 +79,12 @@ class RedisLog:
             appended, first, last = pipe.execute()
         return Extent(
             int(appended or 0),
-            _position(first[0][0], 0, len(first[0][1])) if first else START,
-            _position(last[0][0], LAST, 0) if last else START,
+            _positions(first[0][0], len(first[0][1]))[0] if first else START,
+            _position(last[0][0], LAST) if last else START,
         )
 
     def before(self, topic: str, partition: int, time_s: float) -> Position:
-        return _position(b"%d-%d" % (max(0, int(time_s * 1000) - 1), MAX_SEQ), LAST, 0)
+        return _position(b"%d-%d" % (max(0, int(time_s * 1000) - 1), MAX_SEQ), LAST)
 
     def trim(self, topic: str, partition: int, through: Position) -> None:
         if through != START:
@@ -116,10 +115,15 @@ def _chunks(messages: Sequence[tuple[int, bytes]]) -> list[tuple[int, list[int]]
     ]
 
 
-def _position(entry: bytes, place: int, messages: int) -> Position:
+def _position(entry: bytes, place: int) -> Position:
     ms, _, seq = entry.partition(b"-")
-    place = LAST if place + 1 == messages else place
     return f"{int(ms):016d}-{int(seq):020d}.{place:04d}"
+
+
+def _positions(entry: bytes, messages: int) -> list[Position]:
+    """Return the positions of all messages of an entry."""
+    first = _position(entry, 0)[:-4]
+    return [f"{first}{place:04d}" for place in range(messages - 1)] + [f"{first}{LAST}"]
 
 
 def _entry(position: Position) -> str:
@@ -141,8 +145,7 @@ def _resume_id(position: Position) -> str:
 def _messages(entries: Any, after: Position) -> list[Message]:
     found = []
     for entry, fields in entries:
-        for place, payload in enumerate(fields.values()):
-            position = _position(entry, place, len(fields))
+        for position, payload in zip(_positions(entry, len(fields)), fields.values(), strict=True):
             if position > after:
                 found.append(Message(position, payload))
     return found

@@ -1,15 +1,31 @@
-"""The state store on Redis or Valkey: one hash per (partition, family), plain commands only."""
+"""The state store on Redis or Valkey: one hash per (partition, family), no modules."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from redis.exceptions import WatchError
-
 from online.ports import Claim, Fenced
 
 from .redis_client import KEY_PREFIX, answering, connect
+
+# One round trip: check the owner, then write. Each family's arguments are how many of them set and how many delete.
+# A server that cannot write says so at the first command, so that nothing is written by halves.
+_COMMIT = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2])
+local at = 3
+for family = 3, #KEYS do
+    for step, command in ipairs({'HSET', 'HDEL'}) do
+        local begin, stop = at + 1, at + tonumber(ARGV[at])
+        for i = begin, stop, 4000 do
+            redis.call(command, KEYS[family], unpack(ARGV, i, math.min(i + 3999, stop)))
+        end
+        at = stop + 1
+    end
+end
+return 1
+"""
 
 
 class RedisState:
@@ -53,20 +69,15 @@ class RedisState:
         writes: Mapping[str, Mapping[str, bytes | None]],
         checkpoint: bytes,
     ) -> None:
-        owner = _generation(view, partition)
-        pipe: Any
-        with answering(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.watch(owner)
-            if int(pipe.get(owner) or 0) != generation:
-                raise Fenced(f"{view} of partition {partition} has another owner")
-            pipe.multi()
-            for family, records in writes.items():
-                _write(pipe, _family(partition, family), records)
-            pipe.set(_checkpoint(view, partition), checkpoint)
-            try:
-                pipe.execute()
-            except WatchError:
-                raise Fenced(f"{view} of partition {partition} has another owner") from None
+        keys = [_generation(view, partition), _checkpoint(view, partition)]
+        arguments: list[str | bytes | int] = [generation, checkpoint]
+        for family, records in writes.items():
+            keys.append(_family(partition, family))
+            arguments += _changes(records)
+        with answering():
+            is_owner = self._redis.eval(_COMMIT, len(keys), *keys, *arguments)
+        if not is_owner:
+            raise Fenced(f"{view} of partition {partition} has another owner")
 
     def drop(self, view: str, partition: int, families: Sequence[str]) -> None:
         with answering():
@@ -82,16 +93,14 @@ class RedisState:
         self._redis.close()
 
 
-def _write(pipe: Any, key: str, records: Mapping[str, bytes | None]) -> None:
-    flat: list[str | bytes] = []
+def _changes(records: Mapping[str, bytes | None]) -> list[str | bytes | int]:
+    """Return a family's arguments of `_COMMIT`."""
+    kept: list[str | bytes | int] = []
     for name, value in records.items():
         if value is not None:
-            flat += (name, value)
-    if flat:
-        pipe.execute_command("HSET", key, *flat)
+            kept += (name, value)
     gone = [name for name, value in records.items() if value is None]
-    if gone:
-        pipe.hdel(key, *gone)
+    return [len(kept), *kept, len(gone), *gone]
 
 
 def _family(partition: int, family: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -39,7 +40,7 @@ def decode_checkpoint(payload: bytes | None) -> Checkpoint:
 class Folded(NamedTuple):
     """The outcome of folding one batch: records by family and key (None deletes), and outgoing messages."""
 
-    writes: dict[str, dict[str, bytes | None]]
+    writes: Mapping[str, Mapping[str, bytes | None]]
     outbox: list[Outgoing]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 DAY_S = 86_400.0
+BACK_STEPS = 6  # a weight of 2^128 rescaled by 2^768 is still finite
 HALF_LIVES_S = (0.25 * DAY_S, 3 * DAY_S, 30 * DAY_S)
 
 Weights = list[float]
@@ -51,11 +52,23 @@ class Decay:
 
     def at(self, time: float, landmark: float) -> Weights:
         """Return the forward weight exp(λ·(time − landmark)) for each half-life."""
-        return [math.exp(rate * (time - landmark)) for rate in self.rates]
+        exp, passed = math.exp, time - landmark
+        return [exp(rate * passed) for rate in self.rates]
+
+    def fading(self, now: float, landmark: float) -> list[float]:
+        """Return what forward weights are multiplied by to count at `now`: exp(−λ·(now − landmark)).
+
+        A moment further before the landmark than `BACK_STEPS` of the grid is taken as that: float64 ends there.
+
+        >>> [round(f, 3) for f in Decay((10.0, 100.0)).fading(20.0, landmark=0.0)]
+        [0.25, 0.871]
+        """
+        ahead = max(now - landmark, -BACK_STEPS * self.grid_s)
+        return [math.exp(-rate * ahead) for rate in self.rates]
 
     def now(self, weights: Weights, now: float, landmark: float) -> Weights:
-        """Return forward weights as they count at `now`: divided by exp(λ·(now − landmark))."""
-        return [w * math.exp(-rate * (now - landmark)) for w, rate in zip(weights, self.rates, strict=True)]
+        """Return forward weights as they count at `now`."""
+        return [w * f for w, f in zip(weights, self.fading(now, landmark), strict=True)]
 
     def rebase(self, tables: Iterable[Weights], old: float, new: float) -> None:
         """Rescale weights in place from the landmark `old` to the later landmark `new`."""

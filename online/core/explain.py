@@ -26,31 +26,36 @@ _REASONS = {
     "ctr": ("popular", "Popular now"),
     "age": ("new", "New"),
 }
+_NO_REASON = ("catalogue", "From the catalogue")
 _FOLLOWS = frozenset({"knn", "knn_rank", "ann", "last_category"})
+_COLUMNS = [INDEX[name] for name in _REASONS]
+TELLING = 0.05  # a feature below says nothing true: everything is a little new, or a little popular
+
+Reason = dict[str, str | None]
 
 
-def reason_of(slate: Slate, candidate: int, table: ItemTable, ranker: Ranker) -> dict[str, str | None]:
-    """Return the reason of one candidate: the feature that adds most to its score above its slate's mean.
+def reasons_of(slate: Slate, table: ItemTable, ranker: Ranker) -> list[Reason]:
+    """Return the reason of each slot: the feature that adds most to its score above the mean of the candidates.
 
     What a feature adds to every candidate alike explains none of them, so contributions are compared to the mean.
     """
-    features = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))
-    lift = (features[candidate] - features.mean(axis=0)) * ranker.weights
-    best = max(_REASONS, key=lambda name: lift[INDEX[name]] if _tells(name, slate) else -np.inf)
-    code, text = _REASONS[best]
-    item_id = slate.candidates[candidate]
+    if not slate.slots:
+        return []
+    features = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))[:, _COLUMNS]
+    chosen = features[slate.slots]  # (slots, reasons)
+    lift = np.where(chosen >= TELLING, (chosen - features.mean(axis=0)) * ranker.weights[_COLUMNS], -np.inf)
+    if not slate.session_items:
+        lift[:, [i for i, name in enumerate(_REASONS) if name in _FOLLOWS]] = -np.inf
+    names = list(_REASONS)
+    return [
+        _reason(names[best] if row[best] > -np.inf else None, slate, slate.candidates[candidate], table)
+        for candidate, row, best in zip(slate.slots, lift, lift.argmax(axis=1).tolist(), strict=True)
+    ]
+
+
+def _reason(name: str | None, slate: Slate, item_id: str, table: ItemTable) -> Reason:
+    code, text = _REASONS[name] if name is not None else _NO_REASON
+    follows = slate.session_items[-1] if name in _FOLLOWS else None
     categories, brand, _ = table.facets(item_id)
-    follows = slate.session_items[-1] if best in _FOLLOWS else None
-    return {
-        "code": code,
-        "text": text.format(
-            item=follows,
-            category=categories[0] if categories else "its category",
-            brand=brand or "its brand",
-        ),
-        "item_id": follows,
-    }
-
-
-def _tells(name: str, slate: Slate) -> bool:
-    return bool(slate.session_items) or name not in _FOLLOWS
+    words = {"item": follows, "category": categories[0] if categories else "it", "brand": brand or "it"}
+    return {"code": code, "text": text.format(**words), "item_id": follows}

@@ -111,17 +111,16 @@ def _affinity_features(
         ids = table.ids.codes
         own = {ids[key]: lasting for key, (_, lasting) in items.items() if key in ids}
         x[:, INDEX["item_affinity"]] = [own.get(row, 0.0) for row in rows.tolist()]
+    # The rows' codes are read before the vocabularies, which may grow meanwhile.
+    category, brand, tier = table.category[rows], table.brand[rows], table.tier[rows]
     recent, lasting = _by_code(categories, table.categories.codes)
-    codes = table.category[rows]
-    x[:, INDEX["category_recent"]] = recent[codes].sum(axis=1)
-    x[:, INDEX["category_lasting"]] = lasting[codes].sum(axis=1)
+    x[:, INDEX["category_recent"]] = recent[category].sum(axis=1)
+    x[:, INDEX["category_lasting"]] = lasting[category].sum(axis=1)
     recent, lasting = _by_code(brands, table.brands.codes)
-    x[:, INDEX["brand_recent"]], x[:, INDEX["brand_lasting"]] = (
-        recent[table.brand[rows]],
-        lasting[table.brand[rows]],
-    )
+    x[:, INDEX["brand_recent"]] = recent[brand]
+    x[:, INDEX["brand_lasting"]] = lasting[brand]
     _, lasting = _by_code(tiers, table.tiers.codes)
-    x[:, INDEX["price_tier_lasting"]] = lasting[table.tier[rows]]
+    x[:, INDEX["price_tier_lasting"]] = lasting[tier]
 
 
 def _by_code(
@@ -137,9 +136,8 @@ def _by_code(
 
 
 def _item_features(x: NDArray[np.float32], table: ItemTable, rows: NDArray[np.int32], now: float) -> None:
-    rates = np.array(table.decay.rates)
     totals = table.totals[rows]
-    popularity = np.log1p(totals[:, : table.halves] * np.exp(-rates * (now - table.landmark)))
+    popularity = np.log1p(totals[:, : table.halves] * table.fading(now))
     middle = popularity[:, table.halves // 2]
     x[:, INDEX["popularity"]] = middle / max(float(middle.max(initial=0.0)), 1e-9)
     x[:, INDEX["trend"]] = popularity[:, 0] / np.maximum(middle, 1e-9)

@@ -38,8 +38,9 @@ class Vocabulary:
             return -1
         code = self.codes.get(name)
         if code is None:
-            code = self.codes[name] = len(self.names)
-            self.names.append(name)
+            code = len(self.names)
+            self.names.append(name)  # first: whoever reads the code finds the name
+            self.codes[name] = code
         return code
 
     def __len__(self) -> int:
@@ -78,10 +79,9 @@ class ItemTable:
 
     def row(self, item_id: str) -> int:
         """Return the item's row, adding one when it is new."""
-        row = self.ids.code(item_id)
-        if row >= len(self.brand):
-            self._grow()
-        return row
+        if len(self.ids) == len(self.brand) and item_id not in self.ids.codes:
+            self._grow()  # before the id is known: a request may look at it at any moment
+        return self.ids.code(item_id)
 
     def _grow(self) -> None:
         more = len(self.brand)
@@ -142,8 +142,14 @@ class ItemTable:
 
     def popularity(self, now: float) -> NDArray[np.float64]:
         """Return the popularity of all rows at `now`, one column per half-life, fastest first: (n, half-lives)."""
-        rates = np.array(self.decay.rates)
-        return self.totals[: len(self), : self.halves] * np.exp(-rates * (now - self.landmark))
+        return self.totals[: len(self), : self.halves] * self.fading(now)
+
+    def fading(self, now: float) -> NDArray[np.float64]:
+        """Return what popularity totals are multiplied by to count at `now`: (half-lives,).
+
+        Two grid steps behind the stream's landmark they fade no more: a recorded past still has its popular items.
+        """
+        return np.array(self.decay.fading(min(now, self.landmark + 2 * self.decay.grid_s), self.landmark))
 
     def is_eligible(self, rows: NDArray[np.int32], now: float) -> NDArray[np.bool_]:
         """Say which rows may be shown at `now`."""

@@ -8,16 +8,16 @@ from zlib import crc32
 
 import msgspec
 
-from online.ports import Batch, Message
+from online.ports import Batch, Position
 from schemas.event import Event, decode_event, user_key
+from schemas.fields import EPOCH_MAX_S
 from schemas.user import decode_user
 
 from .checkpoint import Folded, Outgoing
 from .item_stats import ItemStats, count_item, decode_item_stats, encode_item_stats
 from .record import TYPE_CODES, UserRecord, decode_record, encode_record
-from .session import session_key
 from .step import FoldConfig, event_weight, fold_event, fold_user, is_duplicate
-from .update import UPDATES, SessionTouch, Update, dead_letter, encode_update
+from .update import UPDATES, SessionTouch, dead_letter, pack_update
 
 USER, ITEM = "user", "item"  # families of the state view
 EVENTS, USERS = "events", "users"  # topics it folds
@@ -74,7 +74,7 @@ class _Records(Generic[T]):
 
 
 class _Parsed(NamedTuple):
-    good: list[tuple[Message, Event]]
+    good: list[tuple[Position, str, Event]]  # with the user's key
     dead: list[Outgoing]
 
 
@@ -97,23 +97,17 @@ class PartitionFold:
         if batch.topic == USERS:
             return self._fold_users(batch)
         parsed = self._parse(batch)
-        self._users.prefetch(event.user_key for _, event in parsed.good)
-        self._items.prefetch(item.item_id for _, event in parsed.good for item in event.items)
+        self._users.prefetch([key for _, key, _ in parsed.good])
+        self._items.prefetch([item.item_id for _, _, event in parsed.good for item in event.items])
         touches: list[SessionTouch] = []
-        for message, event in parsed.good:
-            self._fold_one(message, event, touches)
-        items = self._items.take_changed()
+        for position, key, event in parsed.good:
+            self._fold_one(position, key, event, touches)
+        items = {k: encode_item_stats(s) for k, s in self._items.take_changed().items()}
         outbox = parsed.dead
         if items or touches:
-            update = Update(self.partition, seq, items, touches)
-            outbox = [(UPDATES, 0, encode_update(update)), *outbox]
-        return Folded(
-            {
-                USER: {k: encode_record(r) for k, r in self._users.take_changed().items()},
-                ITEM: {k: encode_item_stats(s) for k, s in items.items()},
-            },
-            outbox,
-        )
+            outbox = [(UPDATES, 0, pack_update(self.partition, seq, items, touches)), *outbox]
+        users = {k: encode_record(r) for k, r in self._users.take_changed().items()}
+        return Folded({USER: users, ITEM: items}, outbox)
 
     def _parse(self, batch: Batch) -> _Parsed:
         parsed = _Parsed([], [])
@@ -123,30 +117,31 @@ class PartitionFold:
             except msgspec.MsgspecError as error:
                 parsed.dead.append(dead_letter(batch, message, str(error)))
                 continue
-            if event.event_type in TYPE_CODES:
-                parsed.good.append((message, event))
+            if _can_be_folded(event):
+                parsed.good.append((message.position, event.user_key, event))
             else:
-                parsed.dead.append(dead_letter(batch, message, f"unknown event_type {event.event_type!r}"))
+                parsed.dead.append(dead_letter(batch, message, _complaint(event)))
         return parsed
 
-    def _fold_one(self, message: Message, event: Event, touches: list[SessionTouch]) -> None:
+    def _fold_one(self, position: Position, key: str, event: Event, touches: list[SessionTouch]) -> None:
         config = self.config
-        key = event.user_key
         record = self._users.change(key)
-        record.position = message.position
+        record.position = position
         if is_duplicate(record, event, config):
             return
-        landmark = config.decay.landmark(event.timestamp)
-        factors = config.decay.at(event.timestamp, landmark)
-        if fold_event(record, event, factors, landmark, config):
-            touches.extend(_session_touches(key, record, event))
+        time = event.timestamp
+        landmark = config.decay.landmark(time)
+        factors = config.decay.at(time, landmark)
+        session = fold_event(record, event, factors, landmark, config)
         code, weight = TYPE_CODES[event.event_type], event_weight(event, config.weights)
         for item in event.items:
+            if session is not None:
+                touches.append(SessionTouch(session, item.item_id, time))
             count_item(
                 self._items.change(item.item_id),
                 type_code=code,
                 weight=weight,
-                time=event.timestamp,
+                time=time,
                 factors=factors,
                 landmark=landmark,
                 decay=config.decay,
@@ -160,17 +155,22 @@ class PartitionFold:
                 users.append((message, decode_user(message.payload)))
             except msgspec.MsgspecError as error:
                 outbox.append(dead_letter(batch, message, str(error)))
-        self._users.prefetch(user_key(user.user_id, None) for _, user in users)
+        self._users.prefetch([user_key(user.user_id, None) for _, user in users])
         for _, user in users:
             fold_user(self._users.change(user_key(user.user_id, None)), user)
         return Folded({USER: {k: encode_record(r) for k, r in self._users.take_changed().items()}}, outbox)
 
 
-def _session_touches(key: str, record: UserRecord, event: Event) -> list[SessionTouch]:
-    """Return the event's touches with the key of the session each fell into."""
-    recent = record.recent
-    at = len(recent) - 1
-    while at > 0 and recent[at].time > event.timestamp:
-        at -= 1
-    session = session_key(key, recent, at) if recent else 0
-    return [SessionTouch(session, item.item_id, event.timestamp) for item in event.items]
+def _can_be_folded(event: Event) -> bool:
+    """Say whether the step can fold an event, whoever wrote it to the log."""
+    return (
+        event.event_type in TYPE_CODES
+        and 0.0 <= event.timestamp <= EPOCH_MAX_S
+        and 0.0 <= event.received_at <= EPOCH_MAX_S
+    )
+
+
+def _complaint(event: Event) -> str:
+    if event.event_type not in TYPE_CODES:
+        return f"unknown event_type {event.event_type!r}"
+    return f"a time lies outside the years 1970 to 2100: {event.timestamp}, received at {event.received_at}"

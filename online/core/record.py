@@ -9,6 +9,7 @@ from schemas.event import EVENT_TYPES
 from .decay import Weights
 
 RECORD_VERSION = 1
+DEDUP_BYTES = 12
 
 FACETS = ("item", "category", "brand", "price_tier")
 """What affinities are kept to, in the order of `UserRecord.affinities`."""
@@ -30,7 +31,8 @@ class UserRecord(msgspec.Struct, array_like=True):
     """State of one user. Times are epoch seconds; every table has a cap (see `online.core.step`).
 
     `affinities` holds one table per facet: key -> forward weights, against `landmark`. `carted` signs its times:
-    positive put in, negative taken out. `dedup` maps event-id hashes to `received_at`, oldest first.
+    positive put in, negative taken out. `dedup` is a run of entries of `DEDUP_BYTES`, oldest first: the hash of an
+    event id (8 bytes) and its `received_at` (whole seconds, 4 bytes, little-endian).
     """
 
     landmark: float = 0.0
@@ -47,8 +49,9 @@ class UserRecord(msgspec.Struct, array_like=True):
     context_time: float = 0.0
     labels: list[str] = []
     labels_time: float = 0.0
-    dedup: dict[int, int] = {}
+    dedup: bytearray = msgspec.field(default_factory=bytearray)
     dropped_late: int = 0  # touches too late for the session tail; they count for affinities only
+    session_key: int = 0  # of the latest touch's session, in the session index
     version: int = RECORD_VERSION
 
 

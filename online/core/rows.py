@@ -10,6 +10,7 @@ import msgspec
 
 from online.ports import Batch, Message
 from schemas.event import decode_event
+from schemas.fields import EPOCH_MAX_S
 from schemas.item import decode_item
 from schemas.slate import decode_slate
 from schemas.user import decode_user
@@ -22,6 +23,7 @@ from .update import DEAD, decode_dead_letter
 
 Row = tuple[Any, ...]
 EPOCH_DAY = date(1970, 1, 1)
+MAX_POSITION = 2**16 - 1  # of the column `positions`
 
 
 class Table(NamedTuple):
@@ -36,7 +38,8 @@ def _event(batch: Batch, message: Message) -> Row:
     where = (batch.topic, batch.partition, message.position)
     try:
         event = decode_event(message.payload)
-    except msgspec.MsgspecError:  # dead-lettered by the state flow; the archive keeps every byte
+        _check_times(event.received_at, event.timestamp)
+    except (msgspec.MsgspecError, ValueError):  # dead-lettered by the state flow; the archive keeps every byte
         return (*where, EPOCH_DAY, 0, 0, "", "", "", "", [], [], None, "", "", message.payload)
     return (
         *where,
@@ -48,7 +51,7 @@ def _event(batch: Batch, message: Message) -> Row:
         event.user_key,
         event.session_id or "",
         [item.item_id for item in event.items],
-        [item.position or 0 for item in event.items],
+        [min(max(item.position or 0, 0), MAX_POSITION) for item in event.items],
         event.value,
         event.surface or "",
         event.recommendation_id or "",
@@ -65,7 +68,8 @@ def _document(batch: Batch, message: Message) -> Row:
         else:
             user = decode_user(message.payload)
             key, updated_at = user.user_id, user.updated_at
-    except msgspec.MsgspecError:
+        _check_times(updated_at)
+    except (msgspec.MsgspecError, ValueError):
         return (*where, EPOCH_DAY, 0, "", message.payload)
     return (*where, _day(updated_at), _micros(updated_at), key, message.payload)
 
@@ -171,6 +175,13 @@ def blocks(batch: Batch) -> list[Block]:
         by_day.setdefault(row[day_at], []).append(row)
     span = f"{batch.topic}:{batch.partition}:{batch.messages[0].position}:{batch.messages[-1].position}"
     return [Block(table, rows, f"{span}:{day}") for day, rows in sorted(by_day.items())]
+
+
+def _check_times(*times: float) -> None:
+    """Raise ValueError for times that no column holds: not every producer went through the API."""
+    if not all(0.0 <= time <= EPOCH_MAX_S for time in times):
+        msg = f"a time outside the years 1970 to 2100: {times}"
+        raise ValueError(msg)
 
 
 def _micros(time: float) -> int:

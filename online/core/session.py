@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from .record import Touch
+from schemas.event import Event
+
+from .record import Touch, UserRecord
 
 IDLE_S = 1800.0  # a session ends after this much idle event time
 LATENESS_S = 300.0  # a touch later than this no longer changes sessions
 
 
+_HASH = blake2b(digest_size=8)
+
+
+def digest64(text: str) -> bytes:
+    """Return a stable hash of 8 bytes, equal in every process and on every platform."""
+    hasher = _HASH.copy()  # cheaper than setting up another
+    hasher.update(text.encode())
+    return hasher.digest()
+
+
 def hash64(text: str) -> int:
-    """Return a stable 64-bit hash, equal in every process and on every platform.
+    """Return `digest64` as a number.
 
     >>> hash64("a") == hash64("a") != hash64("b")
     True
     """
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(digest64(text), "little")
 
 
 def session_start(recent: Sequence[Touch], end: int) -> int:
@@ -51,8 +63,18 @@ def current_session(recent: Sequence[Touch], now: float) -> list[str]:
     return [t.item_id for t in recent[session_start(recent, len(recent) - 1) :]]
 
 
-def session_key(user_key: str, recent: Sequence[Touch], end: int) -> int:
-    """Return the 64-bit key of the session that holds the touch at `end`, for the session index."""
-    touch = recent[end]
-    begin = touch.session or recent[session_start(recent, end)].time
-    return hash64(f"{user_key} {begin}")
+def session_key(record: UserRecord, event: Event, session: int) -> int:
+    """Return the 64-bit key, for the session index, of the session that a touch of `event` falls into.
+
+    To be called before the touch joins `record.recent`. The session of the latest touch goes on where the client's
+    session id (`session`: its CRC-32, 0 for none) is the same and the idle time is not over; its key, kept in
+    the record, is that of the touch which began it. A touch that came late has the session of its id, and without
+    one the running session, as lateness is shorter than idle time.
+    """
+    last, time = record.recent[-1] if record.recent else None, event.timestamp
+    if last is not None and last.session == session and time - last.time <= IDLE_S:
+        return record.session_key
+    key = hash64(f"{event.user_key} {session or time}")
+    if last is None or time >= last.time:
+        record.session_key = key
+    return key

@@ -5,15 +5,21 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
+from struct import Struct
 from zlib import crc32
 
 from schemas.event import WEIGHTS, Event
 from schemas.user import User
 
 from .decay import Decay, Weights
-from .record import TYPE_CODES, Touch, UserRecord
-from .session import LATENESS_S, hash64
+from .record import DEDUP_BYTES, TYPE_CODES, Touch, UserRecord
+from .session import LATENESS_S, digest64, session_key
 
+Context = dict[str, str | bool | int | float | None]
+
+_remembered = Struct("<8sI").pack
+_received_at = Struct("<I").unpack_from
 _CART = {"add_to_cart": 1, "remove_from_cart": -1}
 _HIDES = frozenset({"hide", "not_interested"})
 RATING_NEUTRAL = 3.0  # the middle of a five-star scale says nothing either way
@@ -62,16 +68,20 @@ def is_duplicate(record: UserRecord, event: Event, config: FoldConfig) -> bool:
     """Say whether the event id was folded within the dedup horizon; remember it if not."""
     received = int(event.received_at)
     dedup, oldest = record.dedup, received - config.dedup_horizon_s
-    key = hash64(event.event_id)
-    if dedup.get(key, oldest - 1) >= oldest:
-        return True
-    dedup[key] = received
-    while dedup and (dedup[first := next(iter(dedup))] < oldest or len(dedup) > config.caps.dedup):
-        del dedup[first]
+    key = digest64(event.event_id)
+    at = dedup.find(key)
+    while at >= 0:
+        if at % DEDUP_BYTES == 0 and _received_at(dedup, at + len(key))[0] >= oldest:
+            return True
+        at = dedup.find(key, at + 1)
+    dedup += _remembered(key, received)
+    full = config.caps.dedup * DEDUP_BYTES
+    while len(dedup) > full or _received_at(dedup, len(key))[0] < oldest:  # what was just added ends it
+        del dedup[:DEDUP_BYTES]
     return False
 
 
-def fold_event(record: UserRecord, event: Event, factors: Weights, landmark: float, config: FoldConfig) -> int:
+def fold_event(record: UserRecord, event: Event, factors: Weights, landmark: float, config: FoldConfig) -> int | None:
     """Fold one event that is no duplicate into the record, in place.
 
     Args:
@@ -82,7 +92,7 @@ def fold_event(record: UserRecord, event: Event, factors: Weights, landmark: flo
         config: parameters of the fold.
 
     Returns:
-        How many touches the session tail gained (their indexes are found by `touched`).
+        The key of the session whose tail the event's items joined; None when they joined none.
     """
     time = event.timestamp
     if record.landmark != landmark:
@@ -97,23 +107,26 @@ def fold_event(record: UserRecord, event: Event, factors: Weights, landmark: flo
     weight = event_weight(event, config.weights)
     if weight != 0.0:
         _fold_affinities(record, event, [weight * f for f in factors], config.caps)
-    gained = _fold_touches(record, event, code, config.caps) if weight > 0.0 else 0
+    session = _fold_touches(record, event, code, config.caps) if weight > 0.0 else None
     _fold_marks(record, event, weight, config.caps)
     if time >= record.last_time:
         record.last_time = time
     if event.context and time >= record.context_time:
-        record.context = dict(list(event.context.items())[: config.caps.context])
+        record.context = _capped(event.context, config.caps.context)
         record.context_time = time
-    return gained
+    return session
+
+
+def _capped(context: Context, cap: int) -> Context:
+    return context if len(context) <= cap else dict(islice(context.items(), cap))
 
 
 def _fold_affinities(record: UserRecord, event: Event, value: Weights, caps: Caps) -> None:
     items, categories, brands, tiers = record.affinities
     for item in event.items:
         _add(items, item.item_id, value, caps.item)
-        if item.categories:
-            for category in item.categories:
-                _add(categories, category, value, caps.category)
+        for category in item.categories:
+            _add(categories, category, value, caps.category)
         if item.brand is not None:
             _add(brands, item.brand, value, caps.brand)
         if item.price_tier is not None:
@@ -123,7 +136,7 @@ def _fold_affinities(record: UserRecord, event: Event, value: Weights, caps: Cap
 def _add(table: dict[str, Weights], key: str, value: Weights, cap: int) -> None:
     weights = table.get(key)
     if weights is None:
-        table[key] = value.copy()
+        table[key] = [*value]
         if len(table) > cap:
             _keep_strongest(table, cap)
         return
@@ -132,19 +145,19 @@ def _add(table: dict[str, Weights], key: str, value: Weights, cap: int) -> None:
 
 
 def _keep_strongest(table: dict[str, Weights], cap: int) -> None:
-    """Drop the weakest eighth, so that a full table is not sorted again at every new key."""
-    keep = cap - cap // 8
-    weakest = sorted(table, key=lambda k: (max(map(abs, table[k])), k))[: len(table) - keep]
-    for key in weakest:
+    """Drop the weakest quarter, so that a full table is not sorted again at every new key."""
+    strengths = sorted([(max(map(abs, weights)), key) for key, weights in table.items()])
+    for _, key in strengths[: len(table) - (cap - cap // 4)]:
         del table[key]
 
 
-def _fold_touches(record: UserRecord, event: Event, code: int, caps: Caps) -> int:
+def _fold_touches(record: UserRecord, event: Event, code: int, caps: Caps) -> int | None:
     recent, time = record.recent, event.timestamp
     if recent and time < recent[-1].time - LATENESS_S:
         record.dropped_late += len(event.items)
-        return 0
+        return None
     session = crc32(event.session_id.encode()) if event.session_id else 0
+    key = session_key(record, event, session)
     for item in event.items:
         touch = Touch(time, item.item_id, code, session)
         if not recent or recent[-1] <= touch:
@@ -153,7 +166,7 @@ def _fold_touches(record: UserRecord, event: Event, code: int, caps: Caps) -> in
             insort(recent, touch)
     if len(recent) > caps.recent:
         del recent[: len(recent) - caps.recent]
-    return len(event.items)
+    return key
 
 
 def _fold_marks(record: UserRecord, event: Event, weight: float, caps: Caps) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from online.ports import Batch, Message
@@ -43,10 +45,22 @@ class DeadLetter(msgspec.Struct, kw_only=True):
     payload: bytes
 
 
-encode_update = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
+encode_update = _encode
 decode_update = msgspec.msgpack.Decoder(Update).decode
 encode_dead_letter = msgspec.json.Encoder().encode
 decode_dead_letter = msgspec.json.Decoder(DeadLetter).decode
+
+
+def pack_update(partition: int, seq: int, items: Mapping[str, bytes], touches: list[SessionTouch]) -> bytes:
+    """Return the bytes of an `Update` whose item aggregates are encoded already.
+
+    >>> stats = ItemStats(first_time=5.0)
+    >>> packed = pack_update(0, 1, {"a": msgspec.msgpack.encode(stats)}, [])
+    >>> packed == encode_update(Update(0, 1, {"a": stats}, []))
+    True
+    """
+    return _encode((partition, seq, {item: msgspec.Raw(stats) for item, stats in items.items()}, touches))
 
 
 def dead_letter(batch: Batch, message: Message, reason: str) -> Outgoing:

@@ -74,12 +74,15 @@ class ClickRanker:
         """Absorb one slate: score all its rows, then learn them.
 
         Raises:
-            ValueError: its features are not those of this version.
+            ValueError: its features are not those of this version, or its parts differ in length; nothing is learned.
         """
         if example.feature_names != list(NAMES):
             msg = f"example {example.recommendation_id} has other features than this ranker"
             raise ValueError(msg)
         matrix = np.frombuffer(example.features, np.float32).reshape(-1, len(NAMES)).copy()
+        if not len(matrix) == len(example.positions) == len(example.clicked):
+            msg = f"example {example.recommendation_id} has rows without position or label"
+            raise ValueError(msg)
         matrix[:, INDEX["position"]] = [position_feature(p) for p in example.positions]
         rows = [dict(zip(NAMES, row, strict=True)) for row in matrix.tolist()]
         for row, clicked in zip(rows, example.clicked, strict=True):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.supervisor import AlreadyRunning, Service, ServiceFailed, StopFlag, Supervisor, free_port
+from headrace.lock import AlreadyRunning
+from headrace.supervisor import Service, ServiceFailed, StopFlag, Supervisor, free_port
 
 # A service with a grandchild; both ignore SIGTERM, as a hung server would.
 STUBBORN = """

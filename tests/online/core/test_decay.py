@@ -39,6 +39,14 @@ def test_forward_weights_stay_finite_on_the_whole_grid() -> None:
     assert all(math.isfinite(w) for w in decay.at(decay.grid_s * (1 - 1e-9), landmark=0.0))
 
 
+def test_a_moment_long_before_the_landmark_gives_finite_weights() -> None:
+    decay = Decay()
+    landmark = decay.landmark(1.7e9)
+    latest = decay.at(landmark + decay.grid_s * (1 - 1e-9), landmark)
+
+    assert all(math.isfinite(w) for w in decay.now(latest, now=0.0, landmark=landmark))
+
+
 @pytest.mark.parametrize("half_lives", [(), (0.0,), (-1.0, 2.0), (5.0, 1.0)])
 def test_half_lives_must_be_positive_and_ascending(half_lives: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="half-lives"):

@@ -62,6 +62,20 @@ def test_a_message_that_is_no_event_is_dead_lettered_with_its_reason_and_bytes()
     assert len(folded.writes[USER]) == 1
 
 
+@pytest.mark.parametrize("field", ["timestamp", "received_at"])
+@pytest.mark.parametrize("time", [-1.0, 1e300])
+def test_an_event_of_another_age_is_dead_lettered_and_stops_nothing(field: str, time: float) -> None:
+    event = random_event(random.Random(1), 1.7e9)
+    setattr(event, field, time)
+    fold = PartitionFold(0, lambda family, keys: [None] * len(keys))
+
+    folded = fold.fold(batch(encode_event(event), *stream(1)), 1)
+
+    (letter,) = [decode_dead_letter(payload) for topic, _, payload in folded.outbox if topic == DEAD]
+    assert "1970 to 2100" in letter.reason
+    assert len(folded.writes[USER]) == 1
+
+
 def test_updates_carry_absolute_item_aggregates_and_each_touch_once() -> None:
     payloads = stream(200)
     fold = PartitionFold(0, lambda family, keys: [None] * len(keys))

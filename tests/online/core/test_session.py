@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from online.core.record import Touch
-from online.core.session import current_session, session_key
+from online.core.record import Touch, UserRecord
+from online.core.session import LATENESS_S, current_session
+from online.core.step import Caps, FoldConfig, fold_event
+from schemas.event import Event, EventItem
 
 
 def touch(at: float, item: str, session: int = 0) -> Touch:
@@ -21,10 +23,38 @@ def test_a_new_session_id_begins_a_session_at_once() -> None:
     assert current_session(recent, now=11) == ["b"]
 
 
+def fold(*times: float, user: str = "1", session_id: str | None = None, caps: Caps | None = None) -> list[int | None]:
+    """Return the session keys that clicks of a user at some times fall into, in this order."""
+    config, record = FoldConfig(caps=caps or Caps()), UserRecord()
+    keys = []
+    for i, time in enumerate(times):
+        event = Event(event_id=f"e{i}", event_type="click", timestamp=time, received_at=time, user_id=user)
+        event.items, event.session_id = [EventItem(f"i{i}")], session_id
+        keys.append(fold_event(record, event, config.decay.at(time, 0.0), 0.0, config))
+    return keys
+
+
 def test_touches_of_one_session_share_its_key() -> None:
-    recent = [touch(0, "a"), touch(10, "b"), touch(5000, "c")]
+    first, second, third = fold(0.0, 10.0, 5000.0)
 
-    keys = [session_key("u1", recent, i) for i in range(3)]
+    assert first == second != third
+    assert fold(0.0, user="2") != [first]
 
-    assert keys[0] == keys[1] != keys[2]
-    assert keys[0] != session_key("u2", recent, 0)
+
+def test_a_late_touch_falls_into_the_running_session() -> None:
+    assert len(set(fold(1000.0, 1200.0, 950.0, 1300.0))) == 1
+
+
+def test_a_session_keeps_its_key_when_its_first_touches_leave_the_tail() -> None:
+    assert len(set(fold(*(60.0 * i for i in range(40)), caps=Caps(recent=4)))) == 1
+
+
+def test_a_session_id_names_its_session_whatever_the_times() -> None:
+    keys = fold(0.0, 9000.0, session_id="a")
+
+    assert keys[0] == keys[1]
+    assert keys != fold(0.0, 9000.0, session_id="b")
+
+
+def test_a_touch_too_late_for_the_tail_joins_no_session() -> None:
+    assert fold(1000.0, 1000.0 - LATENESS_S - 1.0)[1] is None

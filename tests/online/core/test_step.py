@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from online.core.record import UserRecord, decode_record, encode_record
-from online.core.session import current_session
+from online.core.record import DEDUP_BYTES, UserRecord, decode_record, encode_record
+from online.core.session import current_session, digest64
 from online.core.step import Caps, FoldConfig, fold_event, fold_user, is_duplicate
 from schemas.event import Event, EventItem
 from schemas.user import User
@@ -70,6 +70,17 @@ def test_an_event_id_counts_once_within_the_horizon_and_again_after_it() -> None
     assert fold(event(), late, config=config).counts == {2: 2}
 
 
+def test_a_hash_found_across_two_entries_is_no_duplicate() -> None:
+    digest = digest64(event().event_id)
+    straddling = (
+        bytes(4) + digest + (int(T0) + 5).to_bytes(4, "little") + bytes(4) + (int(T0) + 5).to_bytes(4, "little")
+    )
+    record = UserRecord(dedup=bytearray(digest64("x") + (int(T0)).to_bytes(4, "little") + straddling))
+
+    assert not is_duplicate(record, event(), FoldConfig())
+    assert is_duplicate(record, event(), FoldConfig())
+
+
 def test_cart_purchase_and_hide_leave_their_marks() -> None:
     record = fold(
         event("add_to_cart", "a"),
@@ -118,7 +129,7 @@ def test_tables_never_exceed_their_caps_and_keep_what_is_strong() -> None:
     assert "strong" in record.affinities[0]
     assert [t.item_id for t in record.recent] == [f"i{n}" for n in range(42, 50)]
     assert len(record.seen) <= 8
-    assert len(record.dedup) == 8
+    assert len(record.dedup) == 8 * DEDUP_BYTES
 
 
 def test_a_record_survives_its_encoding() -> None:

@@ -1,0 +1,29 @@
+"""What the tests of the composition root share: the state flow's views folded by hand, without a dataflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flows.state import catalogue_view, state_view
+from online.ports import EventLog, StateStore
+
+FoldAll = Callable[[EventLog, StateStore, int], None]
+
+
+@pytest.fixture
+def fold_all() -> FoldAll:
+    """Fold and commit all that a log holds into the state and catalogue views, in batches of at most 20 messages."""
+
+    def fold(log: EventLog, state: StateStore, partitions: int) -> None:
+        views = [state_view(state=state, log=log, partitions=partitions), catalogue_view(state=state, log=log)]
+        after = {key: position for view in views for key, position in view.positions().items()}
+        while batches := log.read(after, max_messages=20, wait_s=0.0):
+            for batch in batches:
+                after[batch.topic, batch.partition] = batch.messages[-1].position
+                for view in views:
+                    if batch.topic in view.topics:
+                        view.step(batch)()
+
+    return fold

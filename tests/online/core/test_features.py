@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from online.core.decay import DAY_S, Decay
+from online.core.features import FEATURES, NAMES, Retrieved, gather, position_feature, shares
+from online.core.item_stats import ItemStats
+from online.core.item_table import ItemTable
+from online.core.record import TYPE_CODES, Touch, UserRecord
+from online.core.update import Update
+from schemas.item import Item
+
+T0 = Decay().landmark(1_700_000_000.0)  # a landmark, so that weights are plain numbers
+ITEMS = ["boot", "shoe", "book", "pen"]
+
+
+@pytest.fixture
+def table() -> ItemTable:
+    """Two shoes of one brand, a book of another, and a pen without category or brand."""
+    table = ItemTable(partitions=1)
+    facets: dict[str, dict[str, Any]] = {
+        "boot": {"categories": ["shoes", "winter"], "brand": "acme", "price": 50.0},
+        "shoe": {"categories": ["shoes"], "brand": "acme", "price": 50.0},
+        "book": {"categories": ["books"], "brand": "press", "price": 10.0},
+        "pen": {},
+    }
+    for item_id in ITEMS:
+        table.put(Item(item_id=item_id, updated_at=T0, created_at=T0 - 7 * DAY_S, **facets[item_id]))
+    return table
+
+
+def features(
+    table: ItemTable,
+    *,
+    record: UserRecord | None = None,
+    session: list[str] | None = None,
+    knn: list[float] | None = None,
+    ann: list[float] | None = None,
+    now: float = T0,
+) -> dict[str, list[float]]:
+    """Return each feature's column over `ITEMS`."""
+    c = len(ITEMS)
+    found = Retrieved(
+        np.arange(c, dtype=np.int32), np.array(knn or [0.0] * c), np.array(ann or [0.0] * c), np.zeros(c, np.uint8)
+    )
+    rows = np.array([table.ids.codes[item] for item in session or []], np.int32)
+    matrix = gather(table, found, record or UserRecord(), rows, now)
+    assert matrix.dtype == np.float32
+    assert matrix.shape == (c, len(FEATURES))
+    return {name: matrix[:, i].astype(float).round(5).tolist() for i, name in enumerate(NAMES)}
+
+
+def liking(*, facet: int, **weights: list[float]) -> UserRecord:
+    record = UserRecord(landmark=T0)
+    record.affinities[facet] = dict(weights)
+    return record
+
+
+def count(table: ItemTable, **stats: dict[str, float]) -> None:
+    """Apply aggregates: `popularity`, or a count by event type, all at the landmark."""
+    update = {
+        item: ItemStats(
+            landmark=T0,
+            popularity=[given.get("fast", given.get("popularity", 0.0)), *[given.get("popularity", 0.0)] * 2],
+            counts={TYPE_CODES[kind]: n for kind, n in given.items() if kind in TYPE_CODES},
+            first_time=T0,
+            last_time=T0,
+        )
+        for item, given in stats.items()
+    }
+    table.apply(Update(0, table.applied.get(0, 0) + 1, update, []))
+
+
+def test_names_are_distinct() -> None:
+    assert len(set(NAMES)) == len(FEATURES)
+
+
+def test_session_knn_is_a_share_of_the_best_and_its_rank(table: ItemTable) -> None:
+    found = features(table, knn=[2.0, 4.0, 0.0, 1.0])
+
+    assert found["knn"] == [0.5, 1.0, 0.0, 0.25]
+    assert found["knn_rank"] == [0.5, 1.0, 0.0, round(1 / 3, 5)]
+
+
+def test_without_neighbours_session_knn_says_nothing(table: ItemTable) -> None:
+    found = features(table)
+
+    assert found["knn"] == found["knn_rank"] == [0.0] * 4
+
+
+def test_ann_is_the_cosine(table: ItemTable) -> None:
+    assert features(table, ann=[0.5, -0.25, 0.0, 1.0])["ann"] == [0.5, -0.25, 0.0, 1.0]
+
+
+def test_item_affinity_is_the_users_lasting_share_of_the_item(table: ItemTable) -> None:
+    record = liking(facet=0, shoe=[0.0, 0.0, 3.0], gone=[0.0, 0.0, 1.0])
+
+    assert features(table, record=record)["item_affinity"] == [0.0, 0.6, 0.0, 0.0]
+
+
+def test_categories_count_recently_and_lastingly_and_an_items_categories_add_up(table: ItemTable) -> None:
+    record = liking(facet=1, shoes=[1.0, 0.0, 6.0], winter=[2.0, 0.0, 2.0], books=[0.0, 0.0, -1.0])
+
+    found = features(table, record=record)
+
+    assert found["category_recent"] == [0.75, 0.25, 0.0, 0.0]
+    assert found["category_lasting"] == [0.8, 0.6, -0.1, 0.0]
+
+
+def test_brands_and_price_tiers_count_alike(table: ItemTable) -> None:
+    tier = table.facets("book")[2]
+    brands = features(table, record=liking(facet=2, acme=[1.0, 0.0, 3.0]))
+    tiers = features(table, record=liking(facet=3, **{str(tier): [1.0, 0.0, 4.0]}))
+
+    assert brands["brand_recent"] == [0.5, 0.5, 0.0, 0.0]
+    assert brands["brand_lasting"] == [0.75, 0.75, 0.0, 0.0]
+    assert tiers["price_tier_lasting"] == [0.0, 0.0, 0.8, 0.0]
+
+
+def test_shares_fade_with_time_against_the_added_one() -> None:
+    decay = Decay((10.0, 100.0))
+
+    fresh = shares({"a": [4.0, 4.0]}, decay, now=0.0, landmark=0.0)
+    faded = shares({"a": [4.0, 4.0]}, decay, now=20.0, landmark=0.0)
+
+    assert fresh["a"] == (0.8, 0.8)
+    assert faded["a"][0] == pytest.approx(0.5)
+    assert 0.5 < faded["a"][1] < 0.8
+
+
+def test_popularity_is_logarithmic_against_the_most_popular_candidate(table: ItemTable) -> None:
+    count(table, boot={"popularity": 99.0}, shoe={"popularity": 9.0})
+
+    assert features(table)["popularity"] == [1.0, 0.5, 0.0, 0.0]
+
+
+def test_popularity_decays_to_the_moment_ranked_for(table: ItemTable) -> None:
+    count(table, boot={"popularity": 99.0}, shoe={"popularity": 9.0})
+
+    shoe = features(table, now=T0 + 3 * DAY_S)["popularity"][1]
+
+    assert shoe == pytest.approx(np.log1p(4.5) / np.log1p(49.5), abs=1e-5)
+
+
+def test_trend_is_the_recent_part_of_popularity(table: ItemTable) -> None:
+    count(table, boot={"fast": 99.0, "popularity": 99.0}, shoe={"fast": 9.0, "popularity": 99.0})
+
+    assert features(table)["trend"] == [1.0, 0.5, 0.0, 0.0]
+
+
+def test_ctr_is_shrunk_to_the_mean_and_compared_with_it(table: ItemTable) -> None:
+    count(
+        table,
+        boot={"impression": 80.0, "click": 40.0},
+        shoe={"impression": 80.0, "click": 0.0},
+        book={"impression": 0.0},
+    )
+    mean = 40 / 160
+
+    found = features(table)["ctr"]
+
+    assert found[0] == pytest.approx(np.log((40 + 20 * mean) / 100 / mean), abs=1e-4)
+    assert found[1] == pytest.approx(np.log(20 * mean / 100 / mean), abs=1e-4)
+    assert found[2:] == [0.0, 0.0]
+
+
+def test_without_impressions_or_clicks_ctr_says_nothing(table: ItemTable) -> None:
+    count(table, boot={"impression": 5.0})
+
+    assert features(table)["ctr"] == [0.0] * 4
+
+
+def test_age_halves_in_a_week(table: ItemTable) -> None:
+    table.put(Item(item_id="boot", updated_at=T0, created_at=T0))
+    table.put(Item(item_id="shoe", updated_at=T0, created_at=T0 + 5.0))
+
+    assert features(table)["age"] == [1.0, 1.0, 0.5, 0.5]
+
+
+def test_seen_items_and_those_of_the_session_are_marked(table: ItemTable) -> None:
+    record = UserRecord(seen={"book": 1, "unknown": 2}, recent=[Touch(T0, "book", 1, 0)])
+
+    found = features(table, record=record, session=["pen", "shoe"])
+
+    assert found["seen"] == [0.0, 0.0, 1.0, 0.0]
+    assert found["in_session"] == [0.0, 1.0, 0.0, 1.0]
+
+
+def test_the_category_of_the_sessions_last_item_is_shared_or_not(table: ItemTable) -> None:
+    assert features(table, session=["book", "shoe"])["last_category"] == [1.0, 1.0, 0.0, 0.0]
+    assert features(table, session=["shoe", "pen"])["last_category"] == [0.0] * 4
+    assert features(table)["last_category"] == [0.0] * 4
+
+
+def test_the_position_is_that_of_the_first_slot(table: ItemTable) -> None:
+    assert features(table)["position"] == [position_feature(1)] * 4
+    assert [position_feature(p) for p in (1, 3, 7)] == pytest.approx([1.0, 0.5, 1 / 3])
+
+
+def test_every_feature_is_finite_at_any_moment(table: ItemTable) -> None:
+    count(table, boot={"popularity": 5.0, "impression": 9.0, "click": 3.0})
+    record = liking(facet=1, shoes=[5.0, 5.0, 5.0])
+
+    for now in (0.0, T0 - DAY_S, T0 + 10 * 365 * DAY_S):
+        columns = features(table, record=record, session=["shoe"], now=now)
+        assert all(np.isfinite(column).all() for column in columns.values()), now
+
+
+def test_no_candidates_have_no_rows(table: ItemTable) -> None:
+    nothing = Retrieved(np.empty(0, np.int32), np.empty(0), np.empty(0), np.empty(0, np.uint8))
+
+    matrix = gather(table, nothing, UserRecord(), np.array([0], np.int32), T0)
+
+    assert matrix.shape == (0, len(FEATURES))
+
+
+def test_gathering_changes_neither_table_nor_record(table: ItemTable) -> None:
+    count(table, boot={"popularity": 5.0})
+    record = liking(facet=1, shoes=[5.0, 5.0, 5.0], new=[1.0, 1.0, 1.0])
+    before = (len(table), len(table.categories), table.totals.tobytes(), repr(record))
+
+    features(table, record=record, session=["shoe"])
+
+    assert (len(table), len(table.categories), table.totals.tobytes(), repr(record)) == before

@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from online.core.decay import Decay
+from online.core.features import INDEX, NAMES
+from online.core.item_stats import ItemStats
+from online.core.item_table import ItemTable
+from online.core.policy import SlotPolicy, draw_slate
+from online.core.policy_document import POLICIES, SOURCES
+from online.core.ranker import Ranker
+from online.core.record import TYPE_CODES, Touch, UserRecord
+from online.core.update import SessionTouch, Update
+from online.pipeline import STATIC_ITEMS, SlateRequest, recommend
+from online.world import World
+from schemas.item import Item
+from schemas.slate import Slate, decode_slate, encode_slate
+
+T0 = Decay().landmark(1_700_000_000.0)
+POLICY = POLICIES["personal-1"]
+
+
+def shop(items: int = 30) -> World:
+    """Items i0 to i(n-1), popular in that order, in three categories and two brands; sessions join i0 and i9."""
+    world = World(ItemTable(partitions=1))
+    for n in range(items):
+        categories, brand = [f"c{n % 3}"], f"b{n % 2}"
+        world.table.put(Item(item_id=f"i{n}", updated_at=T0, created_at=T0 - 1e6, categories=categories, brand=brand))
+    stats = {f"i{n}": ItemStats(T0, [float(items - n)] * 3, {}, T0, T0) for n in range(items)}
+    touches = [SessionTouch(s, item, T0) for s in range(5) for item in ("i0", "i9")] if items > 9 else []
+    world.apply(Update(0, 1, stats, touches))
+    world.refresh(T0)
+    return world
+
+
+def request(**fields: Any) -> SlateRequest:
+    slots = SlotPolicy(**{name: fields.pop(name) for name in ("tau", "epsilon", "diversity") if name in fields})
+    base = SlateRequest(
+        recommendation_id="0-r",
+        partition=0,
+        user_key="u1",
+        surface="home",
+        n=5,
+        now=T0 + 60,
+        served_at=T0 + 60,
+        seed=3,
+        policy=POLICY,
+        slots=slots,
+    )
+    return replace(base, **fields)
+
+
+def record(**fields: Any) -> UserRecord:
+    return UserRecord(landmark=T0, position="9", counts={TYPE_CODES["click"]: 1}, **fields)
+
+
+def shown(slate: Slate) -> list[str]:
+    return [slate.candidates[i] for i in slate.slots]
+
+
+def matrix(slate: Slate) -> Any:
+    return np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))
+
+
+def test_the_same_request_gives_the_same_slate_and_another_seed_another() -> None:
+    world = shop()
+
+    assert recommend(world, request(), record()) == recommend(world, request(), record())
+    assert shown(recommend(world, request(seed=4, tau=1.0), None)) != shown(recommend(world, request(tau=1.0), None))
+
+
+def test_without_exploration_and_heat_the_best_come_in_order() -> None:
+    slate = recommend(shop(), request(tau=1e-6, epsilon=0.0, diversity=0.0), record())
+
+    best = np.argsort(-np.frombuffer(slate.utilities), kind="stable")[:5]
+    assert slate.slots == best.tolist()
+    assert slate.propensities == pytest.approx([1.0] * 5)
+
+
+def test_the_current_session_comes_from_the_record_unless_the_request_knows_better() -> None:
+    touches = [Touch(T0 - 9000, "i5", 1, 0), Touch(T0, "i0", 1, 0), Touch(T0 + 30, "i1", 1, 0)]
+    given = record(recent=touches)
+    world = shop()
+
+    assert recommend(world, request(), given).session_items == ["i0", "i1"]
+    assert recommend(world, request(session_items=["i7"]), given).session_items == ["i7"]
+    assert recommend(world, request(item_id="i3"), given).session_items == ["i0", "i1", "i3"]
+    assert recommend(world, request(item_id="i1"), given).session_items == ["i0", "i1"]
+    assert recommend(world, request(now=T0 + 9000), given).session_items == []
+
+
+def test_a_session_brings_in_its_neighbours() -> None:
+    slate = recommend(shop(), request(session_items=["i0"]), None)
+
+    at = slate.candidates.index("i9")
+    assert matrix(slate)[at, INDEX["knn"]] == 1.0
+    assert np.frombuffer(slate.sources, np.uint8)[at] & (1 << SOURCES.index("session_knn"))
+
+
+@pytest.mark.parametrize(
+    ("given", "gone", "reason"),
+    [
+        ({"record": record(hidden={"i2": 1})}, {"i2"}, "hidden"),
+        ({"record": record(purchased={"i2": 1, "unknown": 1})}, {"i2"}, "purchased"),
+        ({"record": record(seen={"i2": 1}), "exclude_seen": True}, {"i2"}, "seen"),
+        ({"exclude_item_ids": ["i2", "i4", "unknown"]}, {"i2", "i4"}, "excluded"),
+        ({"session_items": ["i4", "i2"]}, {"i2"}, "current"),
+        ({"item_id": "i2"}, {"i2"}, "current"),
+    ],
+)
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_what_may_not_be_shown_has_no_support(given: dict[str, Any], gone: set[str], reason: str, policy: str) -> None:
+    fields = {name: value for name, value in given.items() if name != "record"}
+    asked = request(n=100, epsilon=1.0, policy=POLICIES[policy], **fields)
+
+    slate = recommend(shop(), asked, given.get("record"))
+
+    assert set(shown(slate)) == {f"i{n}" for n in range(30)} - gone
+    assert slate.removed == {reason: len(gone)}
+    eligible = np.frombuffer(slate.eligible, np.uint8).astype(bool)
+    assert {item for item, ok in zip(slate.candidates, eligible, strict=True) if not ok} == gone
+
+
+def test_purchased_and_seen_items_come_back_when_asked_for() -> None:
+    given = record(purchased={"i2": 1}, seen={"i3": 1})
+
+    slate = recommend(shop(), request(n=100, exclude_purchased=False), given)
+
+    assert len(shown(slate)) == 30
+
+
+def test_an_item_that_became_unavailable_since_the_toplists_is_not_shown() -> None:
+    world = shop()
+    world.table.put(Item(item_id="i0", updated_at=T0, created_at=T0, available=False))
+    world.table.put(Item(item_id="i1", updated_at=T0, created_at=T0, deleted=True))
+
+    slate = recommend(world, request(n=100, epsilon=1.0), None)
+
+    assert {"i0", "i1"}.isdisjoint(shown(slate))
+    assert slate.removed == {"catalogue": 2}
+
+
+def test_the_rungs_of_the_ladder() -> None:
+    world = shop()
+
+    def rung(user: UserRecord | None, degraded: str = "", **fields: Any) -> tuple[str, str]:
+        slate = recommend(world, request(**fields), user, degraded=degraded)
+        return slate.rung, slate.why
+
+    assert rung(record()) == ("personal", "")
+    assert rung(None, session_items=["i1"]) == ("session", "no events of this user yet")
+    assert rung(None, "store away", session_items=["i1"]) == ("session", "store away")
+    assert rung(UserRecord()) == ("popularity", "no events of this user yet")
+    assert rung(None, "store away") == ("popularity", "store away")
+    assert rung(None, user_key=None, item_id="i1") == ("session", "the request names no user")
+
+
+def test_the_static_list_is_the_last_rung_and_fills_up_before() -> None:
+    world = World(ItemTable(partitions=1))
+    for n in range(STATIC_ITEMS + 10):
+        world.table.put(Item(item_id=f"i{n}", updated_at=T0, created_at=T0))
+    popularity = POLICIES["popularity-1"]
+
+    nothing_found = recommend(world, request(policy=popularity), None)
+    world.apply(Update(0, 1, {"i5": ItemStats(T0, [1.0] * 3, {}, T0, T0)}, []))
+    world.refresh(T0)
+    one_found = recommend(world, request(policy=popularity), None)
+
+    assert nothing_found.rung == "static"
+    assert len(nothing_found.slots) == 5
+    assert len(nothing_found.candidates) == STATIC_ITEMS
+    assert not nothing_found.ope_valid
+    assert one_found.rung == "popularity"
+    assert len(one_found.slots) == 5
+    assert len(set(one_found.candidates)) == len(one_found.candidates)
+    assert one_found.ope_valid
+
+
+@pytest.mark.parametrize(
+    ("fields", "degraded", "why"),
+    [
+        ({}, "", ""),
+        ({"seed_given": True}, "", "client seed"),
+        ({}, "store away", "store away"),
+        ({"exclude_item_ids": [f"i{n}" for n in range(30)]}, "", "static list"),
+    ],
+)
+def test_a_slate_says_whether_and_why_not_it_serves_for_evaluation(
+    fields: dict[str, Any], degraded: str, why: str
+) -> None:
+    slate = recommend(shop(), request(**fields), None, degraded=degraded)
+
+    assert (slate.ope_valid, slate.ope_why) == (not why, why)
+
+
+@pytest.mark.parametrize("session", [[], ["i0"], ["i0", "nothing"]])
+@pytest.mark.parametrize("items", [0, 1, 3, 30])
+def test_any_world_gives_a_slate_that_survives_the_log_and_can_be_drawn_again(items: int, session: list[str]) -> None:
+    slate = recommend(shop(items), request(n=100, session_items=session, as_asked={"n": 100}), None)
+
+    kept = decode_slate(encode_slate(slate))
+    c = len(kept.candidates)
+    draw = draw_slate(
+        np.frombuffer(kept.utilities),
+        np.frombuffer(kept.groups, np.int32).reshape(c, 2),
+        np.frombuffer(kept.eligible, np.uint8).astype(bool),
+        kept.n,
+        SlotPolicy(kept.tau, kept.epsilon, kept.diversity),
+        kept.seed,
+    )
+    assert kept == slate
+    assert (draw.slots.tolist(), draw.propensities.tolist()) == (kept.slots, kept.propensities)
+    on_page = set(session[-1:]) & {f"i{n}" for n in range(items)}
+    assert len(kept.slots) == items - len(on_page)
+
+
+def test_a_slate_names_the_versions_of_what_it_read() -> None:
+    world = shop()
+    world.ranker = Ranker("12", np.ones(len(NAMES)), 0.0)
+
+    slate = recommend(world, request(now=T0 + 5), record())
+
+    assert (slate.model_version, slate.index_version, slate.updates) == ("12", 0, {0: 1})
+    assert (slate.record_position, slate.policy_id) == ("9", "personal-1")
+    assert (slate.time, slate.served_at) == (T0 + 5, T0 + 60)
+    assert np.frombuffer(slate.utilities) == pytest.approx(matrix(slate).sum(axis=1), rel=1e-6)
+
+
+def test_the_popularity_policy_ranks_by_popularity_alone() -> None:
+    slate = recommend(shop(), request(policy=POLICIES["popularity-1"], tau=1e-6, epsilon=0.0, diversity=0.0), record())
+
+    assert shown(slate) == ["i0", "i1", "i2", "i3", "i4"]
+    assert np.frombuffer(slate.utilities).tolist() == matrix(slate)[:, INDEX["popularity"]].tolist()
+
+
+def test_what_was_asked_is_logged_without_what_is_logged_elsewhere() -> None:
+    asked = {"user_id": "1", "session_items": ["i1"], "exclude_item_ids": ["i2", "x"], "context": {"device": "tv"}}
+
+    slate = recommend(shop(), request(as_asked=asked, session_items=["i1"], exclude_item_ids=["i2", "x"]), None)
+
+    assert slate.request == {"user_id": "1", "exclude_item_ids": ["i2"], "context": {"device": "tv"}}
+    assert "session_items" in asked
+
+
+def test_a_request_changes_nothing_it_reads() -> None:
+    world, user = shop(), record(recent=[Touch(T0, "i0", 1, 0)])
+    before = (len(world.table), world.table.version, world.table.totals.tobytes(), repr(user))
+
+    recommend(world, request(session_items=["i1", "unknown"], exclude_item_ids=["also unknown"]), user)
+
+    assert (len(world.table), world.table.version, world.table.totals.tobytes(), repr(user)) == before
+
+
+def test_the_stopwatch_is_told_of_every_stage_in_order() -> None:
+    stages: list[str] = []
+
+    recommend(shop(), request(), None, stopwatch=stages.append)
+
+    assert stages == ["retrieve", "eligibility", "features", "score", "slots"]
+
+
+def test_a_diverse_slate_spreads_over_categories() -> None:
+    def categories(diversity: float) -> int:
+        slate = recommend(shop(), request(n=6, tau=0.01, epsilon=0.0, diversity=diversity, item_id="i0"), None)
+        return len({int(item[1:]) % 3 for item in shown(slate)})
+
+    assert categories(0.0) == 1
+    assert categories(10.0) == 3

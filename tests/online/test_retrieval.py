@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from online.adapters.exact_index import ExactIndex
+from online.core.decay import Decay
+from online.core.features import Retrieved
+from online.core.item_stats import ItemStats
+from online.core.item_table import ItemTable, ToplistCache
+from online.core.policy_document import SOURCES
+from online.core.record import Touch, UserRecord
+from online.core.update import SessionTouch, Update
+from online.retrieval import PER_RETRIEVER, Query, retrieve
+from online.world import Vectors, World
+from schemas.item import Item
+
+T0 = Decay().landmark(1_700_000_000.0)
+
+
+@pytest.fixture
+def world() -> World:
+    """Items a to f: a to c are shoes, d to f books; e and f of one brand; popular in that order but f, unavailable."""
+    world = World(ItemTable(partitions=1))
+    for number, name in enumerate("abcdef"):
+        world.table.put(
+            Item(
+                item_id=name,
+                updated_at=T0,
+                created_at=T0 - number,
+                categories=["shoes" if name in "abc" else "books"],
+                brand="press" if name in "ef" else None,
+                available=name != "f",
+            )
+        )
+    stats = {name: ItemStats(T0, [9.0 - n] * 3, {}, T0, T0) for n, name in enumerate("abcdef")}
+    touches = [SessionTouch(s, name, T0) for s, pair in enumerate(["ad", "ad", "be"]) for name in pair]
+    world.apply(Update(0, 1, stats, touches))
+    world.refresh(T0)
+    return world
+
+
+def found_by(world: World, *names: str, record: UserRecord | None = None, session: str = "") -> dict[str, list[str]]:
+    """Return what each source found."""
+    found = ask(world, *names, record=record, session=session)
+    ids = [world.table.ids.names[row] for row in found.rows]
+    assert len(set(ids)) == len(ids)
+    by_source = {
+        name: [item for item, bits in zip(ids, found.sources.tolist(), strict=True) if bits >> i & 1]
+        for i, name in enumerate(SOURCES)
+    }
+    return {name: items for name, items in by_source.items() if items}
+
+
+def ask(world: World, *names: str, record: UserRecord | None = None, session: str = "") -> Retrieved:
+    rows = np.array([world.table.ids.codes[name] for name in session], np.int32)
+    query = Query(record or UserRecord(), list(session), rows, T0)
+    assert world.tops is not None
+    return retrieve(world, world.tops, query, names or SOURCES)
+
+
+def in_order(vectors: dict[str, list[float]]) -> Vectors:
+    matrix = np.array(list(vectors.values()), np.float32)
+    return Vectors(
+        1, list(vectors), matrix, {v: i for i, v in enumerate(vectors)}, ExactIndex(matrix, np.arange(len(matrix)))
+    )
+
+
+def test_session_knn_finds_the_items_of_sessions_like_this_one(world: World) -> None:
+    found = ask(world, "session_knn", session="a")
+
+    scores = dict(zip((world.table.ids.names[row] for row in found.rows), found.knn.tolist(), strict=True))
+    assert "d" in scores
+    assert "e" not in scores
+    assert found_by(world, "session_knn") == {}
+
+
+def test_vectors_find_what_is_near_the_session(world: World) -> None:
+    world.vectors = in_order({"a": [1.0, 0.0], "b": [0.8, 0.6], "c": [0.0, 1.0]})
+
+    found = ask(world, "vectors", session="a")
+
+    assert found.rows.tolist() == [0, 1, 2]
+    assert found.ann == pytest.approx([1.0, 0.8, 0.0])
+    assert found.knn.tolist() == [0.0] * 3
+
+
+def test_vectors_without_a_session_follow_the_users_latest_items(world: World) -> None:
+    world.vectors = in_order({"a": [1.0, 0.0], "c": [0.0, 1.0]})
+    record = UserRecord(recent=[Touch(T0 - 9e5, "c", 1, 0)])
+
+    found = ask(world, "vectors", record=record)
+
+    assert found.ann == pytest.approx([0.0, 1.0])
+    assert found_by(world, "vectors") == {}
+
+
+def test_an_item_of_the_index_that_the_worker_has_not_read_of_is_left_out_and_stays_unknown(world: World) -> None:
+    world.vectors = in_order({"a": [1.0, 0.0], "newer": [0.9, 0.1]})
+    before = len(world.table)
+
+    found = ask(world, "vectors", session="a")
+
+    assert found.rows.tolist() == [0]
+    assert len(world.table) == before
+
+
+def test_affinity_finds_the_popular_items_of_liked_categories_and_brands(world: World) -> None:
+    record = UserRecord(landmark=T0)
+    record.affinities[1] = {"shoes": [2.0] * 3, "books": [-1.0] * 3, "not in the catalogue": [9.0] * 3}
+    assert found_by(world, "affinity", record=record) == {"affinity": ["a", "b", "c"]}
+
+    record.affinities[2] = {"press": [2.0] * 3}
+    assert found_by(world, "affinity", record=record) == {"affinity": ["a", "b", "c", "e"]}
+    assert found_by(world, "affinity") == {}
+
+
+def test_lists_hold_what_may_be_shown(world: World) -> None:
+    everything = ["a", "b", "c", "d", "e"]
+
+    assert found_by(world, "popular") == {"popular": everything}
+    assert found_by(world, "trending") == {"trending": everything}
+    assert found_by(world, "new") == {"new": everything}
+
+
+def test_an_item_found_by_several_names_them_all(world: World) -> None:
+    found = ask(world, "popular", "session_knn", session="a")
+
+    at = found.rows.tolist().index(world.table.row("d"))
+    assert {name for i, name in enumerate(SOURCES) if found.sources[at] >> i & 1} == {"popular", "session_knn"}
+    assert found.rows.tolist() == sorted(found.rows.tolist())
+    assert found.knn[at] > 0
+
+
+def test_shapes_and_types_are_those_the_kernels_take(world: World) -> None:
+    world.vectors = in_order({"a": [1.0, 0.0], "c": [0.0, 1.0]})
+    for session in ("", "a", "abc"):
+        found = ask(world, session=session)
+        kinds: list[tuple[Any, Any]] = [
+            (found.rows, np.int32), (found.knn, np.float64), (found.ann, np.float64), (found.sources, np.uint8),
+        ]  # fmt: skip
+        for array, kind in kinds:
+            assert array.dtype == kind
+            assert array.shape == found.rows.shape
+
+
+def test_an_empty_world_has_nothing_to_find() -> None:
+    world = World(ItemTable(partitions=1))
+    world.refresh(T0)
+
+    assert ask(world).rows.shape == (0,)
+
+
+def test_each_retriever_names_a_bounded_number() -> None:
+    world = World(ItemTable(partitions=1))
+    for number in range(600):
+        world.table.put(Item(item_id=str(number), updated_at=T0, created_at=T0, categories=["one"]))
+    stats = {str(n): ItemStats(T0, [1.0 + n] * 3, {}, T0, T0) for n in range(600)}
+    world.apply(Update(0, 1, stats, [SessionTouch(1, str(n), T0) for n in range(600)]))
+    world.tops = ToplistCache(world.table, T0, limit=500)
+    world.vectors = in_order({str(n): [1.0, n / 600] for n in range(600)})
+    record = UserRecord(landmark=T0)
+    record.affinities[1] = {"one": [1.0] * 3}
+    row = np.array([599], np.int32)
+
+    for name in SOURCES:
+        found = retrieve(world, world.tops, Query(record, ["599"], row, T0), [name])
+        assert 0 < len(found.rows) <= PER_RETRIEVER, name

@@ -1,0 +1,192 @@
+"""A whole recommender in one process: the state flow's views in a thread, and a serving worker behind its HTTP app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+
+import serving.follower
+from flows.state import catalogue_view, state_view
+from flows.view import View
+from online.adapters.exact_index import ExactIndex
+from online.adapters.file_artifacts import FileArtifacts
+from online.core.item_table import ItemTable
+from online.core.join import SLATES
+from online.ports import EventLog
+from online.world import World, read_vectors
+from schemas.slate import Slate, decode_slate
+from serving.app import create_app
+from serving.worker import Ports, Worker
+
+PARTITIONS = 2
+
+
+class StateFlow:
+    """The views of the state flow, kept by a thread that reads the log batch by batch."""
+
+    def __init__(self, log: EventLog, state: Any) -> None:
+        self._log = log
+        self._views: list[View] = [
+            state_view(state=state, log=log, partitions=PARTITIONS),
+            catalogue_view(state=state, log=log),
+        ]
+        self._closing = Event()
+        self._thread = Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        after = {key: position for view in self._views for key, position in view.positions().items()}
+        while not self._closing.is_set():
+            for batch in self._log.read(after, max_messages=1000, wait_s=0.02):
+                for view in self._views:
+                    if batch.topic in view.topics:
+                        view.step(batch)()
+                after[batch.topic, batch.partition] = batch.messages[-1].position
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join()
+
+
+class Client:
+    """A client of an application whose event loop and lifespan run in a thread."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._stack = AsyncExitStack()
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://api")
+        self._run(self._stack.enter_async_context(app.router.lifespan_context(app)))
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60.0)
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        response: httpx.Response = self._run(self._client.request(method, path, **options))
+        return response
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **options)
+
+    def put(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("PUT", path, **options)
+
+    def close(self) -> None:
+        self._run(self._client.aclose())
+        self._run(self._stack.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class System:
+    """What a test holds of the running recommender."""
+
+    def __init__(self, log: Any, state: Any, directory: Path, keys: frozenset[str]) -> None:
+        self.log, self.state = log, state
+        self.artifacts = FileArtifacts(directory / "artifacts")
+        self.spools = directory / "spools"
+        self.spools.mkdir()
+        self.worker = Worker(
+            Ports(
+                open_log=lambda: log,
+                state=state,
+                artifacts=self.artifacts,
+                open_vectors=lambda artifact: read_vectors(artifact, view_exact),
+                spool_directory=self.spools,
+                partitions=PARTITIONS,
+                name="api-0",
+                keys=keys,
+            ),
+            World(ItemTable(PARTITIONS)),
+        )
+        self.client = Client(create_app(self.worker))
+
+    def put_items(self, *item_ids: str, **fields: Any) -> None:
+        rows = [{"item_id": item_id, **fields} for item_id in item_ids]
+        answer = self.client.post("/v1/items:batch", json={"items": rows})
+        assert answer.json() == {"accepted": len(rows), "rejected": 0, "errors": []}
+
+    def slate(self, **ask: Any) -> dict[str, Any]:
+        answer = self.client.post("/v1/recommendations", json=ask)
+        assert answer.status_code == 200, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def payloads(self, topic: str) -> list[bytes]:
+        """Return everything on a topic, partition by partition."""
+        partitions = PARTITIONS if topic in ("events", "users", "slates") else 1
+        after = {(topic, p): "" for p in range(partitions)}
+        batches = self.log.port.read(after, max_messages=100_000, wait_s=0.0)
+        return [message.payload for batch in batches for message in batch.messages]
+
+    def logged_slates(self) -> dict[str, Slate]:
+        slates = map(decode_slate, self.payloads(SLATES))
+        return {slate.recommendation_id: slate for slate in slates}
+
+
+def view_exact(path: Path) -> ExactIndex:
+    matrix = np.load(path, allow_pickle=False)
+    return ExactIndex(matrix, np.arange(len(matrix), dtype=np.int64))
+
+
+@contextmanager
+def starting(log: Any, state: Any, directory: Path) -> Iterator[Callable[..., System]]:
+    flow = StateFlow(log.port, state.port)
+    systems: list[System] = []
+
+    def start(keys: frozenset[str] = frozenset()) -> System:
+        systems.append(System(log, state, directory, keys))
+        return systems[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving.follower, "WAIT_S", 0.02)  # a test ends with the longest wait
+        patch.setattr(serving.follower, "REFRESH_S", 0.02)
+        try:
+            yield start
+        finally:
+            log.is_off = state.is_off = False
+            for system in systems:
+                system.client.close()
+            flow.close()
+
+
+@pytest.fixture
+def start_system(switched_log: Any, switched_state: Any, tmp_path: Path) -> Iterator[Callable[..., System]]:
+    """Start the system of a test, with the given API keys' digests; it may still be catching up."""
+    with starting(switched_log, switched_state, tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def system(start_system: Callable[..., System], eventually: Callable[..., Any]) -> System:
+    """A running system that asks for no key."""
+    system = start_system()
+    eventually(lambda: system.worker.is_ready)
+    return system
+
+
+@pytest.fixture(scope="session")
+def shared_system(
+    new_ports: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory, eventually: Callable[..., Any]
+) -> Iterator[System]:
+    """A running system for tests that leave it as they find it."""
+    log, state = new_ports()
+    with starting(log, state, tmp_path_factory.mktemp("shared")) as start:
+        system = start()
+        eventually(lambda: system.worker.is_ready)
+        yield system
