@@ -11,10 +11,15 @@ T = TypeVar("T")
 
 
 class Breaker:
-    """Calls through while closed; for `rest_s` after a failure it refuses at once, then lets one call probe."""
+    """Calls through while closed; after a failure it refuses at once for a rest, then lets one call probe.
 
-    def __init__(self, *, rest_s: float, clock: Callable[[], float]) -> None:
-        self._rest_s, self._clock = rest_s, clock
+    The rest doubles with each failed probe, from `first_rest_s` to `last_rest_s`: one slow answer costs next to
+    nothing, and a service that is gone is hardly asked.
+    """
+
+    def __init__(self, *, first_rest_s: float, last_rest_s: float, clock: Callable[[], float]) -> None:
+        self._first_rest_s, self._last_rest_s, self._clock = first_rest_s, last_rest_s, clock
+        self._rest_s = first_rest_s
         self._open_until = 0.0
 
     def call(self, function: Callable[[], T]) -> T:
@@ -29,6 +34,7 @@ class Breaker:
             result = function()
         except Unavailable:
             self._open_until = self._clock() + self._rest_s
+            self._rest_s = min(2 * self._rest_s, self._last_rest_s)
             raise
-        self._open_until = 0.0
+        self._rest_s, self._open_until = self._first_rest_s, 0.0
         return result

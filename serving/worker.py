@@ -30,7 +30,7 @@ TOPICS = (EVENTS, USERS, SLATES)
 """Topics with one partition per user partition; the others have a single one."""
 SINGLE_TOPICS = (ITEMS, UPDATES, EXAMPLES, DEAD)
 STATE_DEADLINE_S = 0.02
-STATE_REST_S = 1.0
+STATE_RESTS_S = (0.02, 1.0)  # first and longest rest after a failed read
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Worker:
             clock=time.time,
         )
         self.surfaces: set[str] = set()  # seen so far, for a bounded metrics label
-        self._state_breaker = Breaker(rest_s=STATE_REST_S, clock=time.monotonic)
+        self._state_breaker = Breaker(first_rest_s=STATE_RESTS_S[0], last_rest_s=STATE_RESTS_S[1], clock=time.monotonic)
 
     def start(self) -> None:
         """Start the threads."""

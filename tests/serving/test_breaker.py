@@ -17,14 +17,14 @@ class Clock:
 
 
 def test_a_closed_breaker_calls_through(switched_state: Any) -> None:
-    breaker = Breaker(rest_s=1.0, clock=Clock())
+    breaker = Breaker(first_rest_s=1.0, last_rest_s=4.0, clock=Clock())
 
     assert breaker.call(lambda: switched_state.get(0, "user", "u1")) is None
 
 
 def test_after_a_failure_the_service_is_left_alone_for_the_rest(switched_state: Any) -> None:
     clock = Clock()
-    breaker = Breaker(rest_s=1.0, clock=clock)
+    breaker = Breaker(first_rest_s=1.0, last_rest_s=4.0, clock=clock)
     switched_state.is_off = True
     with pytest.raises(Unavailable, match="switched off"):
         breaker.call(lambda: switched_state.get(0, "user", "u1"))
@@ -37,20 +37,46 @@ def test_after_a_failure_the_service_is_left_alone_for_the_rest(switched_state: 
     assert breaker.call(lambda: switched_state.get(0, "user", "u1")) is None
 
 
+def test_rests_double_up_to_the_longest_and_start_over_after_an_answer(switched_state: Any) -> None:
+    clock = Clock()
+    breaker = Breaker(first_rest_s=1.0, last_rest_s=4.0, clock=clock)
+
+    def rest() -> float:
+        began = clock.now
+        while True:
+            clock.now += 0.5
+            try:
+                breaker.call(lambda: switched_state.get(0, "user", "u1"))
+            except Unavailable as error:
+                if "left alone" not in str(error):
+                    return clock.now - began
+            else:
+                return clock.now - began
+
+    switched_state.is_off = True
+    rest()
+    assert [rest() for _ in range(4)] == [1.0, 2.0, 4.0, 4.0]
+    switched_state.is_off = False
+    rest()
+    switched_state.is_off = True
+    rest()
+    assert rest() == 1.0
+
+
 def test_a_probe_that_fails_opens_the_breaker_again(switched_state: Any) -> None:
     clock = Clock()
-    breaker = Breaker(rest_s=1.0, clock=clock)
+    breaker = Breaker(first_rest_s=1.0, last_rest_s=4.0, clock=clock)
     switched_state.is_off = True
     for _ in range(3):
         with pytest.raises(Unavailable, match="switched off"):
             breaker.call(lambda: switched_state.get(0, "user", "u1"))
         with pytest.raises(Unavailable, match="left alone"):
             breaker.call(lambda: switched_state.get(0, "user", "u1"))
-        clock.now += 1.1
+        clock.now += 4.1
 
 
 def test_other_errors_pass_and_leave_it_closed(switched_state: Any) -> None:
-    breaker = Breaker(rest_s=1.0, clock=Clock())
+    breaker = Breaker(first_rest_s=1.0, last_rest_s=4.0, clock=Clock())
 
     def broken() -> None:
         raise ValueError("a defect, not an outage")

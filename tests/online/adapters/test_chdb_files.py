@@ -21,7 +21,7 @@ def parquet(path: Path, **columns: list[object]) -> Path:
 
 def children() -> set[str]:
     found = subprocess.run(
-        ["ps", "-o", "args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=True
+        ["ps", "-ww", "-o", "args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=True
     )
     return {line for line in found.stdout.splitlines() if "chdb_files" in line}
 
