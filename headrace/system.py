@@ -46,7 +46,7 @@ def plan(settings: Settings, *, flows: tuple[str, ...] = FLOWS, api: bool = True
     embedded_warehouse = _warehouse(data_dir, keys) if warehouse and not settings.warehouse else None
     if embedded_warehouse is not None:
         filled = filled.model_copy(update={"warehouse": embedded_warehouse[1]})
-    env = environment(filled)
+    env = _process_environment(filled)
     services += [_process("flow", name, env) for name in flows]
     if api:
         services += [_api(filled, number, env) for number in range(settings.api_workers)]
@@ -82,6 +82,11 @@ def api_url(settings: Settings) -> str:
     """
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{settings.port}"
+
+
+def _process_environment(settings: Settings) -> dict[str, str]:
+    # Our matrices are small: a pool of BLAS threads would only spin on the cores that the other processes need.
+    return {**environment(settings), "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _process(kind: str, name: str, env: dict[str, str]) -> Service:
