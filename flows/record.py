@@ -48,7 +48,7 @@ def create_tables(warehouse: Warehouse) -> None:
     """Create the tables that are not there yet."""
     for name in sorted({table.name for table in TABLES.values()}):
         statement = files("online.tables").joinpath(f"{name}.sql").read_text(encoding="utf-8")
-        retried(lambda statement=statement: warehouse.execute(statement))  # type: ignore[misc]
+        retried(warehouse.execute, statement)
 
 
 class RecordView:
@@ -74,7 +74,7 @@ class RecordView:
         self._checkpoints: dict[int, RecordCheckpoint] = {}
         create_tables(warehouse)
         for partition in range(partitions):
-            claim = retried(lambda partition=partition: state.claim(RECORD_VIEW, partition))  # type: ignore[misc]
+            claim = retried(state.claim, RECORD_VIEW, partition)
             self._generations[partition] = claim.generation
             self._checkpoints[partition] = decode_record_checkpoint(claim.checkpoint)
             self._finish(partition)
@@ -110,11 +110,8 @@ class RecordView:
         checkpoint.intended[batch.topic] = end
         self._commit(batch.partition)
         for block in blocks(batch):
-            retried(
-                lambda block=block: self._warehouse.insert(  # type: ignore[misc]
-                    block.table.name, block.table.columns, block.rows, token=block.token
-                )
-            )
+            table = block.table
+            retried(self._warehouse.insert, table.name, table.columns, block.rows, token=block.token)
         checkpoint.recorded[batch.topic] = end
         del checkpoint.intended[batch.topic]
         self._commit(batch.partition)
@@ -129,11 +126,8 @@ class RecordView:
         after = self._checkpoints[partition].recorded.get(topic, START)
         found: list[Message] = []
         while after < end:
-            batches = retried(
-                lambda after=after: self._log.read(  # type: ignore[misc]
-                    {(topic, partition): after}, max_messages=FLUSH_MESSAGES, wait_s=0.0
-                )
-            )
+            behind = {(topic, partition): after}
+            batches = retried(self._log.read, behind, max_messages=FLUSH_MESSAGES, wait_s=0.0)
             if not batches:
                 break
             found += batches[0].messages
@@ -142,4 +136,4 @@ class RecordView:
 
     def _commit(self, partition: int) -> None:
         payload = _encode(self._checkpoints[partition])
-        retried(lambda: self._state.commit(RECORD_VIEW, partition, self._generations[partition], {}, payload))
+        retried(self._state.commit, RECORD_VIEW, partition, self._generations[partition], {}, payload)

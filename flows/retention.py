@@ -80,7 +80,7 @@ class Retention:
         now = self._clock()
         if now - self._trimmed_at >= TRIM_EVERY_S:
             self._trimmed_at = now
-            retried(lambda: self.trim(now))
+            retried(self.trim, now)
 
     def trim(self, now: float) -> None:
         """Trim every topic as of `now` (epoch seconds)."""

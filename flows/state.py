@@ -19,7 +19,7 @@ def state_view(*, state: StateStore, log: EventLog, partitions: int, config: Fol
 
     def fold(partition: int) -> PartitionFold:
         def load(family: str, keys: Sequence[str]) -> list[bytes | None]:
-            return retried(lambda: state.get_many(partition, family, keys))
+            return retried(state.get_many, partition, family, keys)
 
         return PartitionFold(partition, load, config)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, ParamSpec, Protocol, TypeVar
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -21,6 +21,7 @@ from online.ports import START, Batch, EventLog, Position, StateStore, Unavailab
 
 from .log_source import RETRY_S, LogSource
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -74,7 +75,7 @@ class View:
             self._claim(partition)
 
     def _claim(self, partition: int) -> None:
-        claim = retried(lambda: self._state.claim(self.name, partition))
+        claim = retried(self._state.claim, self.name, partition)
         self._generations[partition] = claim.generation
         self._checkpoints[partition] = decode_checkpoint(claim.checkpoint)
         self._send(self._checkpoints[partition].outbox)
@@ -106,20 +107,20 @@ class View:
         """
         generation = self._generations[commit.partition]
         payload = encode_checkpoint(commit.checkpoint)
-        retried(lambda: self._state.commit(self.name, commit.partition, generation, commit.folded.writes, payload))
+        retried(self._state.commit, self.name, commit.partition, generation, commit.folded.writes, payload)
         self._send(commit.folded.outbox)
 
     def _send(self, outbox: Sequence[Outgoing]) -> None:
         for topic in dict.fromkeys(topic for topic, _, _ in outbox):
             messages = [(partition, payload) for t, partition, payload in outbox if t == topic]
-            retried(lambda topic=topic, messages=messages: self._log.append(topic, messages))  # type: ignore[misc]
+            retried(self._log.append, topic, messages)
 
 
-def retried(call: Callable[[], T]) -> T:
+def retried(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return the call's result, repeating it in place while its service is away: a flow waits, it does not end."""
     while True:
         try:
-            return call()
+            return call(*args, **kwargs)
         except Unavailable:
             time.sleep(RETRY_S)
 

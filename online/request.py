@@ -42,7 +42,7 @@ def resolve(ask: RecommendIn, *, partitions: int, served_at: float, seed: int, s
         raise UnknownPolicy(f"policy is one of {', '.join(sorted(POLICIES))}")
     overrides = {"diversity": ask.diversity, "epsilon": ask.exploration}
     key = request_key(ask)
-    partition = partition_of(key or f"s{'/'.join(ask.session_items)}", partitions)
+    partition = partition_of(key or f"s{'/'.join(ask.session_items) or ask.item_id}", partitions)
     return SlateRequest(
         recommendation_id=f"{partition:x}-{int(served_at * 1000):011x}{suffix}",
         partition=partition,
