@@ -14,7 +14,6 @@ from schemas.fields import EPOCH_MAX_S
 from schemas.user import decode_user
 
 from .checkpoint import Folded, Outgoing
-from .decay import Weights
 from .item_stats import ItemStats, count_item, decode_item_stats, encode_item_stats
 from .record import TYPE_CODES, UserRecord, decode_record, encode_record
 from .step import FoldConfig, event_weight, fold_event, fold_user, is_duplicate
@@ -40,12 +39,13 @@ def partition_of(key: str, partitions: int) -> int:
 
 
 class _Records(Generic[T]):
-    """Decoded records of one family: a two-generation cache over the store."""
+    """Decoded records of one family: a two-generation cache over the store, and which of them changed."""
 
     def __init__(self, family: str, load: Load, decode: Callable[[bytes], T], new: Callable[[], T]) -> None:
         self._family, self._load, self._decode, self._new = family, load, decode, new
         self._young: dict[str, T] = {}
         self._old: dict[str, T] = {}
+        self.changed: dict[str, T] = {}
 
     def prefetch(self, keys: Iterable[str]) -> None:
         """Make every key's record present, loading the missing ones in one round trip."""
@@ -63,25 +63,18 @@ class _Records(Generic[T]):
         for key, value in zip(missing, self._load(self._family, missing) if missing else [], strict=True):
             self._young[key] = self._new() if value is None else self._decode(value)
 
-    def get(self, key: str) -> T:
-        """Return a record that was prefetched."""
-        return self._young[key]
+    def change(self, key: str) -> T:
+        record = self._young[key]
+        self.changed[key] = record
+        return record
 
-
-_Good = tuple[Position, str, Event]
-"""Where an event stands, its user's key, and the event."""
-
-
-class _Outcome(NamedTuple):
-    """What folding an event into its user's record found out for its items."""
-
-    session: int | None
-    landmark: float
-    factors: Weights
+    def take_changed(self) -> dict[str, T]:
+        changed, self.changed = self.changed, {}
+        return changed
 
 
 class _Parsed(NamedTuple):
-    good: list[_Good]
+    good: list[tuple[Position, str, Event]]  # with the user's key
     dead: list[Outgoing]
 
 
@@ -104,11 +97,16 @@ class PartitionFold:
         if batch.topic == USERS:
             return self._fold_users(batch)
         parsed = self._parse(batch)
-        outcomes, users = self._fold_by_user(parsed.good)
-        items, touches = self._fold_items(parsed.good, outcomes)
+        self._users.prefetch([key for _, key, _ in parsed.good])
+        self._items.prefetch([item.item_id for _, _, event in parsed.good for item in event.items])
+        touches: list[SessionTouch] = []
+        for position, key, event in parsed.good:
+            self._fold_one(position, key, event, touches)
+        items = {k: encode_item_stats(s) for k, s in self._items.take_changed().items()}
         outbox = parsed.dead
         if items or touches:
             outbox = [(UPDATES, 0, pack_update(self.partition, seq, items, touches)), *outbox]
+        users = {k: encode_record(r) for k, r in self._users.take_changed().items()}
         return Folded({USER: users, ITEM: items}, outbox)
 
     def _parse(self, batch: Batch) -> _Parsed:
@@ -125,60 +123,29 @@ class PartitionFold:
                 parsed.dead.append(dead_letter(batch, message, _complaint(event)))
         return parsed
 
-    def _fold_by_user(self, good: Sequence[_Good]) -> tuple[list[_Outcome | None], dict[str, bytes]]:
-        """Fold events into their users' records, user by user: a record and what it refers to then stay in the cache.
-
-        Return, in the order of the events, what each is to its items (None for a duplicate), and the packed records.
-        """
-        by_user: dict[str, list[int]] = {}
-        for i, (_, key, _) in enumerate(good):
-            by_user.setdefault(key, []).append(i)
-        self._users.prefetch(by_user)
-        outcomes: list[_Outcome | None] = [None] * len(good)
-        packed = {}
-        for key, indexes in by_user.items():
-            record = self._users.get(key)
-            for i in indexes:
-                record.position, _, event = good[i]
-                outcomes[i] = self._step(record, event)
-            packed[key] = encode_record(record)
-        return outcomes, packed
-
-    def _step(self, record: UserRecord, event: Event) -> _Outcome | None:
+    def _fold_one(self, position: Position, key: str, event: Event, touches: list[SessionTouch]) -> None:
         config = self.config
+        record = self._users.change(key)
+        record.position = position
         if is_duplicate(record, event, config):
-            return None
-        landmark = config.decay.landmark(event.timestamp)
-        factors = config.decay.at(event.timestamp, landmark)
-        return _Outcome(fold_event(record, event, factors, landmark, config), landmark, factors)
-
-    def _fold_items(
-        self, good: Sequence[_Good], outcomes: Sequence[_Outcome | None]
-    ) -> tuple[dict[str, bytes], list[SessionTouch]]:
-        """Fold events into their items' aggregates, in log order: sums of floats depend on it."""
-        config = self.config
-        self._items.prefetch([item.item_id for _, _, event in good for item in event.items])
-        changed: dict[str, ItemStats] = {}
-        touches: list[SessionTouch] = []
-        for (_, _, event), outcome in zip(good, outcomes, strict=True):
-            if outcome is None:
-                continue
-            session, landmark, factors = outcome
-            code, weight, time = TYPE_CODES[event.event_type], event_weight(event, config.weights), event.timestamp
-            for item in event.items:
-                if session is not None:
-                    touches.append(SessionTouch(session, item.item_id, time))
-                stats = changed[item.item_id] = self._items.get(item.item_id)
-                count_item(
-                    stats,
-                    type_code=code,
-                    weight=weight,
-                    time=time,
-                    factors=factors,
-                    landmark=landmark,
-                    decay=config.decay,
-                )
-        return {key: encode_item_stats(stats) for key, stats in changed.items()}, touches
+            return
+        time = event.timestamp
+        landmark = config.decay.landmark(time)
+        factors = config.decay.at(time, landmark)
+        session = fold_event(record, event, factors, landmark, config)
+        code, weight = TYPE_CODES[event.event_type], event_weight(event, config.weights)
+        for item in event.items:
+            if session is not None:
+                touches.append(SessionTouch(session, item.item_id, time))
+            count_item(
+                self._items.change(item.item_id),
+                type_code=code,
+                weight=weight,
+                time=time,
+                factors=factors,
+                landmark=landmark,
+                decay=config.decay,
+            )
 
     def _fold_users(self, batch: Batch) -> Folded:
         outbox: list[Outgoing] = []
@@ -189,12 +156,9 @@ class PartitionFold:
             except msgspec.MsgspecError as error:
                 outbox.append(dead_letter(batch, message, str(error)))
         self._users.prefetch([user_key(user.user_id, None) for _, user in users])
-        changed: dict[str, UserRecord] = {}
         for _, user in users:
-            key = user_key(user.user_id, None)
-            changed[key] = self._users.get(key)
-            fold_user(changed[key], user)
-        return Folded({USER: {key: encode_record(record) for key, record in changed.items()}}, outbox)
+            fold_user(self._users.change(user_key(user.user_id, None)), user)
+        return Folded({USER: {k: encode_record(r) for k, r in self._users.take_changed().items()}}, outbox)
 
 
 def _can_be_folded(event: Event) -> bool:
