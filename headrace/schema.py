@@ -6,20 +6,23 @@ import re
 from pathlib import Path
 
 from online.core.catalogue import ITEMS
+from online.core.dead_letter import DEAD, VERDICTS, DeadLetter, Verdict
 from online.core.example import EXAMPLES, Example
 from online.core.join import SLATES
 from online.core.partition import EVENTS, USERS
-from online.core.update import DEAD, UPDATES, DeadLetter, Update
-from schemas.event import Event, EventIn
+from online.core.update import UPDATES, Update
+from schemas.event import EVENT_VERSION, Event, EventIn
 from schemas.export import JSON, MSGPACK, Document, Topic, asyncapi, edge_schema, rendered, struct_schema
+from schemas.identity import Absorb, Forwarded, Merge, MergeIn
 from schemas.item import Item, ItemIn
+from schemas.move import Arrived, Departed
 from schemas.slate import RecommendIn, Slate, SlateOut
 from schemas.user import User, UserIn
 
 BY_USER = "hash of the user key: user_id, else visitor_id"
 SINGLE = "nothing: one partition, one order"
 
-EDGE = (EventIn, ItemIn, UserIn, RecommendIn, SlateOut)
+EDGE = (EventIn, ItemIn, UserIn, MergeIn, RecommendIn, SlateOut)
 """Documents at the HTTP edge."""
 
 TOPICS = (
@@ -28,9 +31,11 @@ TOPICS = (
         Event,
         JSON,
         BY_USER,
-        "What users did. All events of a user are in one partition, in the order of their acceptance.",
-        writers=("api",),
+        "What users did, and which visitor is which user. All events of a user are in one partition, in the order of "
+        "their acceptance; those of a visitor come to the user's partition once they are one.",
+        writers=("api", "bridge", "flow_state"),
         readers=("flow_state", "flow_learn", "flow_record"),
+        also=(Merge, Absorb, Forwarded, Arrived, Departed),
     ),
     Topic(
         USERS,
@@ -83,17 +88,29 @@ TOPICS = (
         JSON,
         SINGLE,
         "Messages that could not be processed, with the reason and their original bytes.",
-        writers=("flow_state", "flow_learn"),
-        readers=("flow_record",),
+        writers=("bridge", "flow_state", "flow_learn"),
+        readers=("flow_state", "flow_record"),
+    ),
+    Topic(
+        VERDICTS,
+        Verdict,
+        JSON,
+        SINGLE,
+        "What is to become of dead letters, by whom and why; the first verdict on a letter stands.",
+        writers=("api",),
+        readers=("flow_state", "flow_record"),
     ),
 )
+
+DOCUMENTS = {topic.name: topic.payload for topic in TOPICS if topic.content_type == JSON}
+"""Topic -> what its JSON messages hold."""
 
 
 def documents() -> dict[str, Document]:
     """Return every generated document by the name of its file."""
     edge = {_file_name(model): edge_schema(model) for model in EDGE}
-    log = {_file_name(topic.payload): struct_schema(topic.payload) for topic in TOPICS}
-    return {**edge, **log, "asyncapi.json": asyncapi(TOPICS)}
+    log = {_file_name(payload): struct_schema(payload) for topic in TOPICS for payload in topic.payloads}
+    return {**edge, **log, "asyncapi.json": asyncapi(TOPICS, EVENT_VERSION)}
 
 
 def _file_name(kind: type) -> str:

@@ -7,7 +7,13 @@ from typing import Annotated, Any, Literal, Self, get_args
 import msgspec
 from pydantic import BeforeValidator, Field, model_validator
 
-from schemas.fields import SCHEMA_VERSION, Context, Document, Edge, EpochSeconds, Finite, Id, Label
+from schemas.fields import Context, Document, Edge, EpochSeconds, Finite, Id, Label, guarded
+
+EVENT_VERSION = 2
+"""1: `consent` is one answer. 2: also `purposes`, consent by purpose."""
+
+PERSONALIZATION = "personalization"
+"""The purpose that a consent without purposes is about."""
 
 EventType = Literal[
     "impression", "view", "click", "add_to_cart", "remove_from_cart", "purchase", "like", "dislike",
@@ -75,9 +81,11 @@ class EventIn(Edge):
     context: Context = {}
     properties: Document = {}
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
-    consent: bool | None = None
+    consent: bool | Annotated[dict[Label, bool], Field(max_length=16)] | None = Field(
+        default=None, description='To personalization, or by purpose: {"personalization": true, "advertising": false}'
+    )
     traceparent: Annotated[str, Field(max_length=64)] | None = None
-    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
+    schema_version: Annotated[int, Field(ge=1, le=EVENT_VERSION)] = EVENT_VERSION
 
     @model_validator(mode="after")
     def _names_a_user_and_an_item(self) -> Self:
@@ -123,10 +131,11 @@ class Event(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     context: dict[str, str | bool | int | float | None] = {}
     properties: dict[str, Any] = {}
     currency: str | None = None
-    consent: bool | None = None
+    consent: bool | None = None  # to personalization
     traceparent: str | None = None
     clamped_s: float = 0.0  # how far ahead of the server's clock the client's time was
     schema_version: int = 1  # a message without the field is the first version's, whatever today's is
+    purposes: dict[str, bool] = {}  # since version 2: consent by purpose
 
     @property
     def user_key(self) -> str:
@@ -159,6 +168,7 @@ def accept(event: EventIn, *, event_id: str, received_at: float) -> Event:
         items = [EventItem(event.item_id, position=event.position)]
     else:
         items = [EventItem(i.item_id, i.position, i.quantity, i.price) for i in event.items]
+    purposes = event.consent if isinstance(event.consent, dict) else _purposes(event.consent)
     return Event(
         event_id=event.event_id or event_id,
         event_type=event.event_type,
@@ -175,26 +185,37 @@ def accept(event: EventIn, *, event_id: str, received_at: float) -> Event:
         context=event.context,
         properties=event.properties,
         currency=event.currency,
-        consent=event.consent,
+        consent=purposes.get(PERSONALIZATION),
         traceparent=event.traceparent,
         clamped_s=clamped,
-        schema_version=event.schema_version,
+        schema_version=EVENT_VERSION,
+        purposes=purposes,
     )
 
 
+def _purposes(consent: bool | None) -> dict[str, bool]:
+    return {} if consent is None else {PERSONALIZATION: consent}
+
+
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Event)
+_decode = guarded(msgspec.json.Decoder(Event).decode)
 encode_event = _encoder.encode
 
 
 def decode_event(payload: bytes) -> Event:
-    """Return the event of a log payload. Fields of newer versions are ignored here and kept in the payload.
+    """Return the event of a log payload, one of an older version as the present one.
+
+    Fields of newer versions are ignored here and kept in the payload.
 
     Raises:
         msgspec.DecodeError, msgspec.ValidationError: not an event; the message names the field.
     """
-    event = _decoder.decode(payload)
+    event = _decode(payload)
     if not event.user_id and not event.visitor_id:
         msg = "Object missing required field `user_id` or `visitor_id`"
         raise msgspec.ValidationError(msg)
+    if event.schema_version < EVENT_VERSION:
+        if event.consent is not None:
+            event.purposes = {PERSONALIZATION: event.consent}
+        event.schema_version = EVENT_VERSION
     return event

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.inspect import DictType, ListType, StructType, Type, UnionType, type_info
 from pydantic import BaseModel
 
-from schemas.fields import SCHEMA_VERSION, Edge
+from schemas.fields import Edge
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 JSON, MSGPACK = "application/json", "application/vnd.msgpack"
@@ -22,7 +22,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic of the log: its payload, how it is partitioned, and which processes append to it and read it."""
+    """One topic of the log: its payload and those `also` on it, how it is partitioned, who appends and who reads."""
 
     name: str
     payload: type[msgspec.Struct]
@@ -31,6 +31,12 @@ class Topic:
     description: str
     writers: Sequence[str]
     readers: Sequence[str]
+    also: Sequence[type[msgspec.Struct]] = ()
+
+    @property
+    def payloads(self) -> Sequence[type[msgspec.Struct]]:
+        """All kinds of messages on the topic."""
+        return (self.payload, *self.also)
 
 
 def edge_schema(model: type[BaseModel]) -> Document:
@@ -61,23 +67,23 @@ def struct_schema(struct: type[msgspec.Struct]) -> Document:
     return {"$schema": DIALECT, **schema}
 
 
-def asyncapi(topics: Sequence[Topic]) -> Document:
+def asyncapi(topics: Sequence[Topic], version: int) -> Document:
     """Return the AsyncAPI document of the log: one channel per topic, one operation per process and direction."""
-    structs = [topic.payload for topic in topics]
+    structs = [payload for topic in topics for payload in topic.payloads]
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     _describe(schemas, structs)
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "The log of Headrace",
-            "version": str(SCHEMA_VERSION),
+            "version": str(version),
             "description": "Every topic, which process appends to it and which reads it; all other state is a view.",
         },
         "defaultContentType": JSON,
         "channels": {topic.name: _channel(topic) for topic in topics},
         "operations": dict(operation for topic in topics for operation in _operations(topic)),
         "components": {
-            "messages": {topic.payload.__name__: _message(topic) for topic in topics},
+            "messages": {kind.__name__: _message(kind, topic) for topic in topics for kind in topic.payloads},
             "schemas": dict(sorted(schemas.items())),
         },
     }
@@ -89,11 +95,11 @@ def rendered(document: Mapping[str, Any]) -> str:
 
 
 def _channel(topic: Topic) -> Document:
-    name = topic.payload.__name__
+    names = [payload.__name__ for payload in topic.payloads]
     return {
         "address": topic.name,
         "description": topic.description,
-        "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
         "x-partitioned-by": topic.partitioned_by,
     }
 
@@ -105,8 +111,8 @@ def _operations(topic: Topic) -> Iterator[tuple[str, Document]]:
             yield f"{process}_{verb}_{topic.name}", {"action": action, "channel": channel}
 
 
-def _message(topic: Topic) -> Document:
-    name = topic.payload.__name__
+def _message(payload: type[msgspec.Struct], topic: Topic) -> Document:
+    name = payload.__name__
     return {
         "name": name,
         "contentType": topic.content_type,

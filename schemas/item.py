@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import Field
 
-from schemas.fields import SCHEMA_VERSION, Document, Edge, EpochSeconds, Id, Label
+from schemas.fields import SCHEMA_VERSION, Document, Edge, EpochSeconds, Id, Label, guarded
 
 
 class ItemIn(Edge):
@@ -74,9 +74,8 @@ def price_tier(price: float | None) -> str | None:
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Item)
 encode_item = _encoder.encode
-decode_item = _decoder.decode
+decode_item = guarded(msgspec.json.Decoder(Item).decode)
 
 
 def accept_item(item: ItemIn, *, item_id: str, now: float, created_at: float | None = None) -> Item:

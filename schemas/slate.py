@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 import msgspec
 from pydantic import AliasChoices, BaseModel, Field, model_validator
 
-from schemas.fields import Context, Edge, EpochSeconds, Id, Label
+from schemas.fields import Context, Edge, EpochSeconds, Id, Label, guarded
 
 MAX_SLATE = 100
 DEFAULT_SLATE = 10
@@ -151,8 +151,9 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     ope_valid: bool = True
     ope_why: str = ""
     stages_us: dict[str, float] = {}
+    records: dict[str, str] = {}  # key -> position of every record read, when that was not `user_key`'s alone
     schema_version: int = 1
 
 
 encode_slate = msgspec.msgpack.Encoder().encode
-decode_slate = msgspec.msgpack.Decoder(Slate).decode
+decode_slate = guarded(msgspec.msgpack.Decoder(Slate).decode)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import Field
 
-from schemas.fields import SCHEMA_VERSION, Context, Document, Edge, Id, Label
+from schemas.fields import SCHEMA_VERSION, Context, Document, Edge, Id, Label, guarded
 
 
 class UserIn(Edge):
@@ -32,9 +32,8 @@ class User(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(User)
 encode_user = _encoder.encode
-decode_user = _decoder.decode
+decode_user = guarded(msgspec.json.Decoder(User).decode)
 
 
 def accept_user(user: UserIn, *, user_id: str, now: float) -> User:

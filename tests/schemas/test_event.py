@@ -18,7 +18,9 @@ from online.ports import Batch, Message
 from schemas.event import (
     ALIASES,
     EVENT_TYPES,
+    EVENT_VERSION,
     MAX_SKEW_S,
+    PERSONALIZATION,
     WEIGHTS,
     Event,
     EventIn,
@@ -65,9 +67,9 @@ OPTIONAL = {
     "context": st.dictionaries(LABELS, SCALARS, max_size=4),
     "properties": st.dictionaries(LABELS, JSON_VALUES, max_size=4),
     "currency": st.from_regex(r"\A[A-Z]{3}\Z"),
-    "consent": st.booleans(),
+    "consent": st.booleans() | st.dictionaries(LABELS, st.booleans(), max_size=3),
     "traceparent": st.text(TEXT, max_size=64),
-    "schema_version": st.just(1),
+    "schema_version": st.sampled_from([1, EVENT_VERSION]),
 }
 TYPES = st.sampled_from([*EVENT_TYPES, *ALIASES])
 REQUIRED = {"event_type": TYPES, "user_id": IDS}
@@ -75,7 +77,8 @@ DOCUMENTS = st.fixed_dictionaries({**REQUIRED, "item_id": IDS}, optional=OPTIONA
     {**REQUIRED, "items": st.lists(ITEMS, min_size=1, max_size=3)}, optional=OPTIONAL
 )
 
-RENAMED = {"event_id", "item_id", "items", "position", "timestamp"}  # fields that `accept` resolves
+RENAMED = {"event_id", "item_id", "items", "position", "timestamp", "consent", "schema_version"}
+"""Fields that `accept` resolves."""
 SAME = set(EventIn.model_fields) - RENAMED
 
 
@@ -104,6 +107,10 @@ def test_an_accepted_event_comes_back_from_the_log_with_the_same_values(document
     assert decoded.event_id == (edge.event_id or "generated")
     lone = [EventItemIn(item_id=edge.item_id, position=edge.position)] if edge.item_id is not None else edge.items
     assert decoded.items == [EventItem(**item.model_dump()) for item in lone]
+    by_purpose = edge.consent if isinstance(edge.consent, dict) else {PERSONALIZATION: edge.consent}
+    assert decoded.purposes == {purpose: said for purpose, said in by_purpose.items() if said is not None}
+    assert decoded.consent == by_purpose.get(PERSONALIZATION)
+    assert decoded.schema_version == EVENT_VERSION
 
 
 @given(DOCUMENTS)
@@ -128,49 +135,90 @@ def test_a_time_ahead_of_the_server_is_clamped_and_the_difference_kept(timestamp
 
 
 def test_fields_of_a_newer_version_are_ignored_by_the_codec_and_kept_in_the_archive() -> None:
-    newer = json.loads(read("event.json")) | {"schema_version": 2, "mood": {"happy": True}}
+    newer = json.loads(read("event_v2.json")) | {"schema_version": EVENT_VERSION + 1, "mood": {"happy": True}}
     newer["items"][0]["colour"] = "blue"
     payload = json.dumps(newer).encode()
 
     event = decode_event(payload)
     (block,) = blocks(Batch("events", 0, [Message("1", payload)]))
 
-    assert event.schema_version == 2
-    assert msgspec.structs.replace(event, schema_version=1) == decode_event(read("event.json"))
+    assert event.schema_version == EVENT_VERSION + 1
+    assert msgspec.structs.replace(event, schema_version=EVENT_VERSION) == decode_event(read("event_v2.json"))
     assert block.rows[0][block.table.columns.index("payload")] == payload
 
 
-def test_a_full_event_of_version_1_keeps_every_value() -> None:
-    assert json.loads(encode_event(decode_event(read("event.json")))) == json.loads(read("event.json"))
+def test_a_full_event_of_version_1_keeps_every_value_and_is_read_as_the_present_version() -> None:
+    golden = json.loads(read("event.json"))
+    assert "schema_version" not in golden
+
+    upcast = json.loads(encode_event(decode_event(read("event.json"))))
+
+    assert upcast == golden | {"schema_version": EVENT_VERSION, "purposes": {PERSONALIZATION: True}}
 
 
-def test_a_minimal_event_of_version_1_stays_one() -> None:
-    event = decode_event(read("event_minimal.json"))
-    assert event == Event(event_id="e", event_type="search", timestamp=NOW, received_at=NOW, visitor_id="v")
-    assert event.schema_version == 1
+def test_a_full_event_of_version_2_keeps_every_value() -> None:
+    assert json.loads(encode_event(decode_event(read("event_v2.json")))) == json.loads(read("event_v2.json"))
 
 
-def test_a_client_of_version_1_is_understood() -> None:
-    event = accept(EventIn.model_validate_json(read("event_in.json")), event_id="-", received_at=NOW + 1)
-    assert event == Event(
-        event_id="018f-1",
-        event_type="purchase",
-        timestamp=1700000000.125,
-        received_at=NOW + 1,
-        user_id="17",
-        visitor_id="v-1",
-        session_id="s-1",
-        items=[EventItem("shoe-42", 3, 2.0, 79.9), EventItem("7")],
-        value=159.8,
-        surface="home",
-        recommendation_id="2-018bcfe5687d0011223344556677",
-        experiment_ids=["exp-1:b"],
-        context={"device": "phone", "visits": 7, "referrer": None},
-        properties={"coupon": {"code": "X"}},
-        currency="EUR",
-        consent=True,
-        traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    )
+def test_a_minimal_event_of_version_1_has_no_consent_and_no_purposes() -> None:
+    expected = Event(event_id="e", event_type="search", timestamp=NOW, received_at=NOW, visitor_id="v")
+    assert decode_event(read("event_minimal.json")) == msgspec.structs.replace(expected, schema_version=EVENT_VERSION)
+
+
+class EventV1(msgspec.Struct, kw_only=True):
+    """What a program of version 1 reads of an event, in the fields that version 2 is about."""
+
+    event_id: str
+    event_type: str
+    consent: bool | None = None
+    schema_version: int = 1
+
+
+@pytest.mark.parametrize(
+    "consent", [True, False, {"personalization": True, "advertising": False}, {"advertising": True}]
+)
+def test_a_program_of_version_1_reads_what_version_2_writes(consent: Any) -> None:
+    edge = EventIn(event_type="search", visitor_id="v", consent=consent)
+    payload = encode_event(accept(edge, event_id="e", received_at=NOW))
+
+    old = msgspec.json.decode(payload, type=EventV1)
+
+    assert old.consent == (consent if isinstance(consent, bool) else consent.get("personalization"))
+    assert old.schema_version == 2
+
+
+CLIENT_EVENT = Event(
+    event_id="018f-1",
+    event_type="purchase",
+    timestamp=1700000000.125,
+    received_at=NOW + 1,
+    user_id="17",
+    visitor_id="v-1",
+    session_id="s-1",
+    items=[EventItem("shoe-42", 3, 2.0, 79.9), EventItem("7")],
+    value=159.8,
+    surface="home",
+    recommendation_id="2-018bcfe5687d0011223344556677",
+    experiment_ids=["exp-1:b"],
+    context={"device": "phone", "visits": 7, "referrer": None},
+    properties={"coupon": {"code": "X"}},
+    currency="EUR",
+    consent=True,
+    traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    schema_version=EVENT_VERSION,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "purposes"),
+    [
+        ("event_in.json", {"personalization": True}),
+        ("event_in_v2.json", {"personalization": True, "advertising": False}),
+    ],
+)
+def test_clients_of_every_version_are_understood(name: str, purposes: dict[str, bool]) -> None:
+    event = accept(EventIn.model_validate_json(read(name)), event_id="-", received_at=NOW + 1)
+    assert event == msgspec.structs.replace(CLIENT_EVENT, purposes=purposes)
 
 
 @pytest.mark.parametrize("alias", ALIASES)
@@ -192,7 +240,8 @@ def test_every_type_has_a_weight() -> None:
         ({"event_type": "view", "user_id": "1", "item_id": "a", "items": [{"item_id": "b"}]}, "not both"),
         ({"event_type": "stare", "user_id": "1", "item_id": "a"}, "event_type"),
         ({"event_type": "view", "user_id": "1", "item_id": "a", "itemid": "b"}, "itemid"),
-        ({"event_type": "view", "user_id": "1", "item_id": "a", "schema_version": 2}, "schema_version"),
+        ({"event_type": "view", "user_id": "1", "item_id": "a", "schema_version": 3}, "schema_version"),
+        ({"event_type": "view", "user_id": "1", "item_id": "a", "consent": {"ads": "maybe"}}, "consent"),
         ({"event_type": "view", "user_id": "1", "item_id": "a", "position": 0}, "position"),
         ({"event_type": "view", "user_id": "1", "item_id": "a", "currency": "euro"}, "currency"),
     ],

@@ -16,10 +16,10 @@ from headrace.cli.operate import app
 from headrace.schema import BY_USER, EDGE, SINGLE, TOPICS, documents
 from online.core.catalogue import CatalogueFold
 from online.core.join import JoinFold
-from online.core.partition import PartitionFold
+from online.core.letters import LettersFold
+from online.core.partition import EVENTS, PartitionFold
+from online.topics import SINGLE_TOPICS, USER_TOPICS
 from schemas.export import DIALECT, Document, rendered, struct_schema
-from serving.worker import SINGLE_TOPICS
-from serving.worker import TOPICS as USER_TOPICS
 
 DOCS = Path(__file__).parents[2] / "docs" / "schemas"
 GENERATED = documents()
@@ -62,6 +62,12 @@ def test_a_log_schema_has_every_field_in_order(topic: Any) -> None:
     assert (places or list(schema["properties"])) == [f.name for f in msgspec.structs.fields(topic.payload)]
 
 
+def test_every_kind_of_message_of_a_topic_is_described() -> None:
+    channel = GENERATED["asyncapi.json"]["channels"][EVENTS]
+    assert list(channel["messages"]) == ["Event", "Merge", "Absorb", "Forwarded", "Arrived", "Departed"]
+    assert {f"{name}.json" for name in ("event", "merge", "absorb", "forwarded")} <= set(GENERATED)
+
+
 def test_every_topic_is_described_with_its_partitioning() -> None:
     by_user = {topic.name for topic in TOPICS if topic.partitioned_by.startswith(BY_USER)}
     single = {topic.name for topic in TOPICS if topic.partitioned_by == SINGLE}
@@ -71,7 +77,7 @@ def test_every_topic_is_described_with_its_partitioning() -> None:
 @pytest.mark.parametrize(
     ("process", "read"),
     [
-        ("flow_state", {*PartitionFold.topics, *CatalogueFold.topics}),
+        ("flow_state", {*PartitionFold.topics, *CatalogueFold.topics, *LettersFold.topics}),
         ("flow_record", {topic for topic in RecordView.topics if topic}),
     ],
 )
