@@ -5,10 +5,11 @@ Each is opened by URL (`online.connect`) and every adapter passes the same contr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,10 @@ Position = str
 
 class Unavailable(Exception):
     """The service behind a port does not answer; the same call may succeed later."""
+
+
+class LogError(Exception):
+    """The log refuses a call: its topic, schema, size or credentials do not fit; the same call will fail again."""
 
 
 class WarehouseError(Exception):
@@ -42,26 +47,45 @@ class Message(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Consecutive messages of one partition of one topic."""
+    """Consecutive messages of one partition of one topic, and when (epoch seconds) a flow read them, 0 if none did."""
 
     topic: str
     partition: int
     messages: list[Message]
+    read_at: float = 0.0
 
 
 class Extent(NamedTuple):
-    """What a partition holds: messages ever appended, and its first and last kept position (START when empty)."""
+    """What a partition holds: its first and last kept position (START when empty), and about how many bytes."""
 
-    appended: int
     first: Position
     last: Position
+    bytes: int
 
 
 class EventLog(Protocol):
     """An ordered, partitioned, replayable log of topics."""
 
-    def create(self, topic: str, partitions: int) -> int:
-        """Create the topic unless it exists; return the number of partitions it has."""
+    def create(self, topic: str, partitions: int, document: type[msgspec.Struct] | None = None) -> int:
+        """Create the topic unless it exists; return the number of partitions it has.
+
+        A log that keeps schemas is told what its JSON messages hold, and compares that with what they held before.
+
+        Raises:
+            LogError: the topic cannot be created, or the document does not go with earlier ones.
+        """
+        ...
+
+    def partitions(self, topic: str) -> int:
+        """Return the number of partitions of a topic, 0 when there is none of this name."""
+        ...
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions; fewer than it has change nothing.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
         ...
 
     def append(self, topic: str, messages: Sequence[tuple[int, bytes]]) -> list[Position]:
@@ -69,16 +93,35 @@ class EventLog(Protocol):
 
         Raises:
             Unavailable: some may not have been kept; append all of them again (consumers drop repeats).
+            LogError: one of them can never be kept.
+        """
+        ...
+
+    def append_from(self, source: str, topic: str, messages: Sequence[tuple[int, int, bytes]]) -> int:
+        """Append (offset, partition, payload) of another log's partition, of which it may have had some before.
+
+        What of a source went into a partition, by one process or several, stands there once and in the order of its
+        offsets: the highest offset is kept with the messages, and what is not above it changes nothing. So a source is
+        to be given in the order of its offsets, again from no later than the first that was not acknowledged.
+
+        Returns:
+            How many of them are new.
+
+        Raises:
+            Unavailable: some may not have been kept; give all of them again.
+            LogError: one of them can never be kept.
         """
         ...
 
     def read(self, after: Mapping[tuple[str, int], Position], *, max_messages: int, wait_s: float) -> list[Batch]:
         """Return the next messages behind each (topic, partition)'s position, waiting up to `wait_s` for one.
 
-        A batch may exceed `max_messages` by what was appended together with its last message.
+        With a `wait_s` of 0, no batch means that there is no message; otherwise one may just be on its way. A batch
+        may exceed `max_messages` by what was appended together with its last message.
 
         Raises:
             Unavailable: the log does not answer.
+            LogError: a position is of another log.
         """
         ...
 
@@ -86,8 +129,20 @@ class EventLog(Protocol):
         """Return what the partition holds."""
         ...
 
+    def behind(self, topic: str, partition: int, position: Position) -> int:
+        """Return how many kept messages are behind a position: 0 is exact, more is an estimate on Pulsar."""
+        ...
+
     def before(self, topic: str, partition: int, time_s: float) -> Position:
         """Return a position behind which every message appended at `time_s` or later follows."""
+        ...
+
+    def fill(self) -> float:
+        """Return which share of its room the log has used, 1.0 when it is full; 0.0 where it sets itself no bound.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
         ...
 
     def trim(self, topic: str, partition: int, through: Position) -> None:
@@ -106,6 +161,13 @@ class Claim(NamedTuple):
     checkpoint: bytes | None
 
 
+class Perishable(NamedTuple):
+    """Records of a commit, by family, that are garbage once `ttl_s` seconds pass without another write of them."""
+
+    ttl_s: int
+    keys: Mapping[str, Collection[str]]
+
+
 class StateStore(Protocol):
     """Records of views by (partition, family, key), committed per partition in one atomic, fenced step."""
 
@@ -121,12 +183,36 @@ class StateStore(Protocol):
         """Return several records of one family in one round trip."""
         ...
 
+    def get_across(self, partitions: Sequence[int], family: str, keys: Sequence[str]) -> list[bytes | None]:
+        """Return several records of one family, each from its own partition, in one round trip.
+
+        Raises:
+            Unavailable: the store does not answer within its deadline.
+        """
+        ...
+
     def scan(self, partition: int, family: str) -> Iterator[tuple[str, bytes]]:
         """Iterate over all records of a family."""
         ...
 
     def claim(self, view: str, partition: int) -> Claim:
         """Become the owner of a view's partition; earlier owners are fenced from now on."""
+        ...
+
+    def lease(self, group: str, member: str, partitions: Collection[int], ttl_s: float) -> dict[str, frozenset[int]]:
+        """Hold partitions as a member of a group until `ttl_s` seconds from now; return who holds what.
+
+        In one atomic step the member is given those of the partitions that no other living member holds, in the place
+        of what it held before; a member whose time is over holds nothing. The returned members live.
+        """
+        ...
+
+    def roster(self, group: str) -> dict[str, frozenset[int]]:
+        """Return what every living member of a group holds."""
+        ...
+
+    def leave(self, group: str, member: str) -> None:
+        """End a member's lease now."""
         ...
 
     def checkpoint(self, view: str, partition: int) -> bytes | None:
@@ -140,8 +226,11 @@ class StateStore(Protocol):
         generation: int,
         writes: Mapping[str, Mapping[str, bytes | None]],
         checkpoint: bytes,
+        perishable: Perishable | None = None,
     ) -> None:
         """Write records (family -> key -> value, None deletes) and the checkpoint in one atomic step.
+
+        Those that are `perishable` the store may forget after their time; it need not.
 
         Raises:
             Fenced: another owner has claimed the partition; nothing was written.
@@ -149,8 +238,25 @@ class StateStore(Protocol):
         """
         ...
 
+    def swap(self, view: str, partition: int, generation: int, families: Mapping[str, str], checkpoint: bytes) -> None:
+        """Exchange whole families (live name -> other name) and write the checkpoint in one atomic step.
+
+        Raises:
+            Fenced: another owner has claimed the partition; nothing was exchanged.
+            Unavailable: unknown whether it was exchanged.
+        """
+        ...
+
     def drop(self, view: str, partition: int, families: Sequence[str]) -> None:
         """Delete families and the checkpoint of a view's partition, so that it is folded from the start."""
+        ...
+
+    def forgets(self) -> bool:
+        """Say whether perishable records are forgotten after their time; if not, they only take up room.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
         ...
 
     def footprint(self, partition: int, family: str) -> tuple[int, int]:
@@ -184,7 +290,7 @@ class Warehouse(Protocol):
         ...
 
     def execute(self, sql: str) -> None:
-        """Run a statement without result (DDL of `online/warehouse/*.sql`)."""
+        """Run a statement without result (DDL of `online/tables/*.sql`)."""
         ...
 
     def close(self) -> None:
@@ -214,8 +320,18 @@ class Artifact(NamedTuple):
 class ArtifactStore(Protocol):
     """Versioned artifacts under a manifest with sha256, published by atomic rename."""
 
-    def publish(self, name: str, files: Mapping[str, bytes | Path], lineage: Mapping[str, Any]) -> Artifact:
-        """Publish the next version; readers see all of it or nothing."""
+    def publish(
+        self, name: str, files: Mapping[str, bytes | Path], lineage: Mapping[str, Any], *, after: int | None = None
+    ) -> Artifact:
+        """Publish the next version; readers see all of it or nothing.
+
+        Raises:
+            Fenced: `after` is given and is not the newest version: another has published. Nothing was.
+        """
+        ...
+
+    def newest(self, name: str) -> int:
+        """Return the highest version number there is, of a version that may be damaged; 0 when there is none."""
         ...
 
     def latest(self, name: str) -> int | None:

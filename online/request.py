@@ -1,11 +1,15 @@
-"""Resolve a request: defaults, policy, partition and id, as both the API and a replay in process do it."""
+"""Resolve a request: records, defaults, policy, partition and id, as both the API and a replay in process do it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
+from online.core.merge import known_together
 from online.core.partition import partition_of
 from online.core.policy_document import DEFAULT_POLICY, POLICIES
+from online.core.record import UserRecord
 from online.pipeline import SlateRequest
 from schemas.event import user_key
 from schemas.slate import RecommendIn
@@ -22,6 +26,42 @@ def request_key(ask: RecommendIn) -> str | None:
     'v7'
     """
     return user_key(ask.user_id, ask.visitor_id) if ask.user_id or ask.visitor_id else None
+
+
+ReadRecords = Callable[[Sequence[str]], Sequence[UserRecord | None]]
+"""Keys -> their records, in one round trip."""
+
+
+class Known(NamedTuple):
+    """What is known of who asks; `positions` has every record that was read when that was not the one of the key."""
+
+    record: UserRecord | None
+    positions: Mapping[str, str] = {}  # record key -> position
+
+
+def look_up(ask: RecommendIn, read: ReadRecords) -> Known:
+    """Read what is known of who asks.
+
+    A request with both ids reads both records at once, since a merge may be under way; until the user's record has
+    taken over the visitor's, the ranking uses the two together. Without a merge the user's record alone counts. The
+    visitor id alone of a merged visitor leads to the user's record.
+
+    >>> look_up(RecommendIn(visitor_id="7"), lambda keys: [UserRecord(position="5")]).record.position
+    '5'
+    """
+    user_id = ask.user_id
+    keys = [user_key(i, v) for i, v in ((user_id, None), (None, ask.visitor_id)) if i or v]
+    found = dict(zip(keys, read(keys), strict=True)) if keys else {}
+    visitor = found.get(user_key(None, ask.visitor_id))
+    if user_id is None and visitor is not None and visitor.forward is not None:
+        user_id = visitor.forward.user_id
+        keys = [user_key(user_id, None)]
+        found |= zip(keys, read(keys), strict=True)
+    if user_id is None:
+        return Known(visitor)
+    record = known_together(found[user_key(user_id, None)], user_id, visitor)
+    positions = {key: one.position for key, one in found.items() if one is not None}
+    return Known(record, positions if len(found) > 1 else {})
 
 
 def resolve(ask: RecommendIn, *, partitions: int, served_at: float, seed: int, suffix: str) -> SlateRequest:

@@ -76,6 +76,8 @@ class World:
         """Apply one update message to the item arrays and the session index."""
         if self.table.apply(update):
             for touch in update.touches:
+                if touch.was:
+                    self.sessions.move(touch.was, touch.session)
                 self.sessions.learn_one(touch.session, self.table.row(touch.item_id), touch.time)
 
     def frozen(self) -> World:

@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from online.ports import Batch
-from schemas.item import decode_item
+from schemas.event import Event
+from schemas.item import decode_item, price_tier
 
 from .checkpoint import Folded, Outgoing
-from .update import dead_letter
+from .dead_letter import dead_letter
 
 CATALOGUE_VIEW = "catalogue"
 ITEMS = "items"  # topic, one partition
 ITEM_DOCUMENT = "item_document"  # family
+
+Facets = tuple[list[str], str | None, str | None]
+"""Categories, brand and price tier of an item, as ingest stamps them into events."""
+FacetsOf = Callable[[str], Facets]
+"""item id -> its facets."""
+
+
+def facets(document: bytes | None) -> Facets:
+    """Return the facets of an item by its document in the view.
+
+    >>> facets(b'{"item_id": "a", "updated_at": 0, "created_at": 0, "categories": ["c"], "brand": "b"}')
+    (['c'], 'b', None)
+    """
+    if document is None:
+        return [], None, None
+    item = decode_item(document)
+    return item.categories, item.brand, price_tier(item.price)
+
+
+def stamp(event: Event, facets_of: FacetsOf) -> None:
+    """Put into an event what the catalogue now says of its items: the step sees nothing else of them."""
+    for item in event.items:
+        item.categories, item.brand, item.price_tier = facets_of(item.item_id)
 
 
 class CatalogueFold:

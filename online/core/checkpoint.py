@@ -7,20 +7,35 @@ from typing import NamedTuple
 
 import msgspec
 
+from online.ports import Perishable
+
+STEP_VERSION = 2
+"""Version of the folds and of what they store; raised when an older program would lose some of it."""
+
 Outgoing = tuple[str, int, bytes]
 """A message to append: topic, partition, payload."""
+
+
+Writes = Mapping[str, Mapping[str, bytes | None]]
+"""Records by family and key; None deletes."""
+
+
+class NewerVersion(Exception):
+    """A newer program has written a view's partition; this one would lose what it does not know."""
 
 
 class Checkpoint(msgspec.Struct, array_like=True):
     """Positions and message counts by topic; `outbox` is appended again on resume, since a kill may come between.
 
-    Consumers drop the repeats: an update by its `seq`, a dead letter by its position.
+    Consumers drop the repeats: an update by its `seq`, a dead letter by its position, a merged visitor's record by its
+    id, a forwarded event by its own.
     """
 
     seq: int = 0
     positions: dict[str, str] = {}
     folded: dict[str, int] = {}
     outbox: list[Outgoing] = []
+    step_version: int = 1  # of the program that committed it
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -37,11 +52,28 @@ def decode_checkpoint(payload: bytes | None) -> Checkpoint:
     return Checkpoint() if payload is None else _decoder.decode(payload)
 
 
-class Folded(NamedTuple):
-    """The outcome of folding one batch: records by family and key (None deletes), and outgoing messages."""
+def check_version(checkpoint: Checkpoint) -> None:
+    """Raise when an owner of this version must not go on from the checkpoint.
 
-    writes: Mapping[str, Mapping[str, bytes | None]]
+    Raises:
+        NewerVersion: a newer program wrote it.
+
+    >>> check_version(Checkpoint(step_version=STEP_VERSION + 1))
+    Traceback (most recent call last):
+        ...
+    online.core.checkpoint.NewerVersion: the records have version 3 and this program knows 2: run the newer program
+    """
+    if checkpoint.step_version > STEP_VERSION:
+        msg = f"the records have version {checkpoint.step_version} and this program knows {STEP_VERSION}"
+        raise NewerVersion(f"{msg}: run the newer program")
+
+
+class Folded(NamedTuple):
+    """The outcome of folding one batch: records, outgoing messages, and which of the records will be garbage when."""
+
+    writes: Writes
     outbox: list[Outgoing]
+    perishable: Perishable | None = None
 
 
 def advance(previous: Checkpoint, topic: str, position: str, messages: int, outbox: list[Outgoing]) -> Checkpoint:
@@ -55,4 +87,5 @@ def advance(previous: Checkpoint, topic: str, position: str, messages: int, outb
         positions={**previous.positions, topic: position},
         folded={**previous.folded, topic: previous.folded.get(topic, 0) + messages},
         outbox=outbox,
+        step_version=STEP_VERSION,
     )

@@ -74,10 +74,12 @@ def shares(table: dict[str, Weights], decay: Decay, now: float, landmark: float)
     >>> shares({"a": [2.0, 2.0], "b": [1.0, 1.0]}, Decay((60.0, 600.0)), now=0.0, landmark=0.0)["a"]
     (0.5, 0.5)
     """
-    current = {key: decay.now(weights, now, landmark) for key, weights in table.items()}
-    recent = 1.0 + sum(abs(w[0]) for w in current.values())
-    lasting = 1.0 + sum(abs(w[-1]) for w in current.values())
-    return {key: (w[0] / recent, w[-1] / lasting) for key, w in current.items()}
+    fading = decay.fading(now, landmark)
+    first, last = fading[0], fading[-1]
+    current = [(key, weights[0] * first, weights[-1] * last) for key, weights in table.items()]
+    recent = 1.0 + sum([abs(r) for _, r, _ in current])
+    lasting = 1.0 + sum([abs(s) for _, _, s in current])
+    return {key: (r / recent, s / lasting) for key, r, s in current}
 
 
 def gather(

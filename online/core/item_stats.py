@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from .decay import Decay, Weights
+from .expiry import EXPIRY_S
 
 
 class ItemStats(msgspec.Struct, array_like=True, gc=False):
@@ -19,6 +20,7 @@ class ItemStats(msgspec.Struct, array_like=True, gc=False):
     counts: dict[int, float] = {}
     first_time: float = 0.0
     last_time: float = 0.0
+    received: float = 0.0  # the latest `received_at` folded in
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -36,11 +38,18 @@ def count_item(
     factors: Weights,
     landmark: float,
     decay: Decay,
+    received_at: float,
+    expiry_s: float = EXPIRY_S,
 ) -> None:
-    """Absorb one event on the item. `factors` are `decay.at(time, landmark)`, `weight` the event's value."""
-    if not stats.popularity:
-        stats.popularity = [0.0] * len(factors)
-        stats.landmark, stats.first_time = landmark, time
+    """Absorb one event on the item. `factors` are `decay.at(time, landmark)`, `weight` the event's value.
+
+    What has not been touched for `expiry_s` of `received_at` is gone, and begins anew.
+    """
+    if received_at > stats.received:
+        if not stats.popularity or 0.0 < stats.received < received_at - expiry_s:  # as `is_over`, for every event
+            stats.popularity, stats.counts = [0.0] * len(factors), {}
+            stats.landmark, stats.first_time, stats.last_time = landmark, time, 0.0
+        stats.received = received_at
     if stats.landmark != landmark:
         if landmark > stats.landmark:
             rebase_item(stats, landmark, decay)

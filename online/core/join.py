@@ -21,9 +21,11 @@ from schemas.event import Event, decode_event
 from schemas.slate import MAX_SLATE, Slate, decode_slate
 
 from .checkpoint import Folded, Outgoing
+from .dead_letter import dead_letter
 from .example import EXAMPLES, Example, encode_example
+from .foldable import Unfoldable, check_event, clamp
 from .partition import EVENTS
-from .update import dead_letter
+from .record import TYPE_CODES
 
 JOIN_VIEW = "join"
 SLATES = "slates"
@@ -75,7 +77,7 @@ class JoinFold:
         for message in batch.messages:
             try:
                 changed |= self._slate(message) if batch.topic == SLATES else self._event(message)
-            except (msgspec.MsgspecError, ValueError, IndexError) as error:  # the latter: matrices that do not fit
+            except (msgspec.MsgspecError, Unfoldable, ValueError, IndexError) as error:  # the latter: misfit matrices
                 if batch.topic == SLATES:  # events that are none are dead-lettered by the state view
                     outbox.append(dead_letter(batch, message, str(error)))
             changed |= self._close(outbox)
@@ -113,6 +115,10 @@ class JoinFold:
 
     def _event(self, message: Message) -> set[str]:
         event = decode_event(message.payload)
+        if event.event_type not in TYPE_CODES:
+            return set()  # identity messages: an event that one of them forwards was joined where it came in
+        check_event(event)
+        clamp(event)
         self._watermark = max(self._watermark, event.timestamp)
         if event.event_type not in CLICKS and event.event_type != "impression":
             return set()

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
 from zlib import crc32
 
 import msgspec
 
-from online.ports import Batch, Position
-from schemas.event import Event, decode_event, user_key
-from schemas.fields import EPOCH_MAX_S
-from schemas.user import decode_user
+from online.ports import Batch, Message, Perishable
+from schemas.event import Event
+from schemas.identity import Absorb, Forwarded, Merge, encode_identity
+from schemas.user import User
 
 from .checkpoint import Folded, Outgoing
+from .dead_letter import dead_letter
+from .entry import Absorption, Arrival, Document, Entry, read_document, read_entry
+from .expiry import is_over, is_perishable, touch
+from .foldable import Unfoldable
 from .item_stats import ItemStats, count_item, decode_item_stats, encode_item_stats
-from .record import TYPE_CODES, UserRecord, decode_record, encode_record
+from .merge import absorb
+from .record import TYPE_CODES, Forward, UserRecord, decode_record, encode_record
 from .step import FoldConfig, event_weight, fold_event, fold_user, is_duplicate
-from .update import UPDATES, SessionTouch, dead_letter, pack_update
+from .update import UPDATES, SessionTouch, pack_update
 
 USER, ITEM = "user", "item"  # families of the state view
 EVENTS, USERS = "events", "users"  # topics it folds
@@ -45,7 +50,7 @@ class _Records(Generic[T]):
         self._family, self._load, self._decode, self._new = family, load, decode, new
         self._young: dict[str, T] = {}
         self._old: dict[str, T] = {}
-        self.changed: dict[str, T] = {}
+        self.changed: dict[str, T | None] = {}
 
     def prefetch(self, keys: Iterable[str]) -> None:
         """Make every key's record present, loading the missing ones in one round trip."""
@@ -63,32 +68,51 @@ class _Records(Generic[T]):
         for key, value in zip(missing, self._load(self._family, missing) if missing else [], strict=True):
             self._young[key] = self._new() if value is None else self._decode(value)
 
+    def peek(self, key: str) -> T:
+        """Return a prefetched record without marking it as changed."""
+        return self._young[key]
+
     def change(self, key: str) -> T:
+        """Return a prefetched record that the caller is about to change."""
         record = self._young[key]
         self.changed[key] = record
         return record
 
-    def take_changed(self) -> dict[str, T]:
+    def put(self, key: str, record: T) -> None:
+        """Put a record in the place of a prefetched one."""
+        self._young[key] = self.changed[key] = record
+
+    def remove(self, key: str) -> None:
+        """Forget a prefetched record, here and in the store."""
+        self._young[key], self.changed[key] = self._new(), None
+
+    def take_changed(self) -> dict[str, T | None]:
+        """Return what has changed since the last call, None for what is to be deleted."""
         changed, self.changed = self.changed, {}
         return changed
-
-
-class _Parsed(NamedTuple):
-    good: list[tuple[Position, str, Event]]  # with the user's key
-    dead: list[Outgoing]
 
 
 class PartitionFold:
     """Folds one partition's events and user documents; the records it keeps decoded are the store's own.
 
     The owner must be the partition's only writer: it folds ahead of the commit of the batch before.
+
+    Args:
+        partition: which one.
+        load: reads what the store holds of it.
+        config: parameters of the step.
+        partitions: of the log, to which merged visitors' records and events are sent; without, nothing of them is in
+            the outbox, for those who fold a log again and send nothing.
     """
 
     topics = (EVENTS, USERS)
 
-    def __init__(self, partition: int, load: Load, config: FoldConfig | None = None) -> None:
+    def __init__(
+        self, partition: int, load: Load, config: FoldConfig | None = None, *, partitions: int | None = None
+    ) -> None:
         self.partition = partition
         self.config = config or FoldConfig()
+        self._partitions = partitions
         self._users: _Records[UserRecord] = _Records(USER, load, decode_record, UserRecord)
         self._items: _Records[ItemStats] = _Records(ITEM, load, decode_item_stats, ItemStats)
 
@@ -96,47 +120,66 @@ class PartitionFold:
         """Fold a batch; `seq` is the number of the commit that will write the result."""
         if batch.topic == USERS:
             return self._fold_users(batch)
-        parsed = self._parse(batch)
-        self._users.prefetch([key for _, key, _ in parsed.good])
-        self._items.prefetch([item.item_id for _, _, event in parsed.good for item in event.items])
+        outbox: list[Outgoing] = []
+        entries = self._entries(batch, outbox)
+        self._users.prefetch([key for _, key, _ in entries])
+        self._items.prefetch([i.item_id for _, _, said in entries if isinstance(said, Event) for i in said.items])
         touches: list[SessionTouch] = []
-        for position, key, event in parsed.good:
-            self._fold_one(position, key, event, touches)
-        items = {k: encode_item_stats(s) for k, s in self._items.take_changed().items()}
-        outbox = parsed.dead
+        for message, key, said in entries:
+            if isinstance(said, Event):
+                self._fold_event(message, key, said, touches, outbox)
+            elif isinstance(said, Merge):
+                self._fold_merge(message, said, outbox)
+            elif isinstance(said, Absorption):
+                record = self._touched(key, message, said.received_at)
+                absorb(record, said.visitor, said.merge_id, self.config)
+            elif isinstance(said, Arrival):
+                said.record.position = message.position
+                self._users.put(key, said.record)
+            else:
+                self._users.remove(key)
+        items = {k: encode_item_stats(s) for k, s in self._items.take_changed().items() if s is not None}
         if items or touches:
-            outbox = [(UPDATES, 0, pack_update(self.partition, seq, items, touches)), *outbox]
-        users = {k: encode_record(r) for k, r in self._users.take_changed().items()}
-        return Folded({USER: users, ITEM: items}, outbox)
+            outbox.insert(0, (UPDATES, 0, pack_update(self.partition, seq, items, touches)))
+        changed = self._users.take_changed()
+        perishable = Perishable(2 * self.config.expiry_s, {USER: _perishing(changed), ITEM: items.keys()})
+        return Folded({USER: _encoded(changed), ITEM: items}, outbox, perishable)
 
-    def _parse(self, batch: Batch) -> _Parsed:
-        parsed = _Parsed([], [])
+    def _touched(self, key: str, message: Message, received_at: float) -> UserRecord:
+        """Return the record that the message is about to change, begun anew if it was gone."""
+        record = self._users.change(key)
+        touch(record, received_at, self.config.expiry_s)
+        record.position = message.position
+        return record
+
+    def _entries(self, batch: Batch, outbox: list[Outgoing]) -> list[Entry]:
+        """Return what can be folded; the rest goes to the outbox as dead letters."""
+        entries = []
         for message in batch.messages:
             try:
-                event = decode_event(message.payload)
-            except msgspec.MsgspecError as error:
-                parsed.dead.append(dead_letter(batch, message, str(error)))
-                continue
-            if _can_be_folded(event):
-                parsed.good.append((message.position, event.user_key, event))
-            else:
-                parsed.dead.append(dead_letter(batch, message, _complaint(event)))
-        return parsed
+                entries.append(read_entry(message))
+            except (msgspec.MsgspecError, Unfoldable) as error:
+                outbox.append(dead_letter(batch, message, str(error)))
+        return entries
 
-    def _fold_one(self, position: Position, key: str, event: Event, touches: list[SessionTouch]) -> None:
+    def _fold_event(
+        self, message: Message, key: str, event: Event, touches: list[SessionTouch], outbox: list[Outgoing]
+    ) -> None:
         config = self.config
-        record = self._users.change(key)
-        record.position = position
+        record = self._touched(key, message, event.received_at)
         if is_duplicate(record, event, config):
+            return
+        if record.forward is not None:
+            self._send(outbox, _forwarded(message, event, record.forward))
             return
         time = event.timestamp
         landmark = config.decay.landmark(time)
         factors = config.decay.at(time, landmark)
-        session = fold_event(record, event, factors, landmark, config)
+        joined = fold_event(record, event, factors, landmark, config)
         code, weight = TYPE_CODES[event.event_type], event_weight(event, config.weights)
         for item in event.items:
-            if session is not None:
-                touches.append(SessionTouch(session, item.item_id, time))
+            if joined is not None:
+                touches.append(SessionTouch(joined[0], item.item_id, time, joined[1]))
             count_item(
                 self._items.change(item.item_id),
                 type_code=code,
@@ -145,32 +188,71 @@ class PartitionFold:
                 factors=factors,
                 landmark=landmark,
                 decay=config.decay,
+                received_at=event.received_at,
+                expiry_s=config.expiry_s,
             )
+
+    def _fold_merge(self, message: Message, merge: Merge, outbox: list[Outgoing]) -> None:
+        """Forward a visitor from here on; the first merge also sends the record. Repeated or older ones do nothing."""
+        visitor = self._users.peek(merge.visitor_key)
+        is_gone = is_over(visitor.received, merge.received_at, self.config.expiry_s)
+        forward = None if is_gone else visitor.forward
+        if forward is not None and (forward.user_id == merge.user_id or forward.merged_at >= merge.timestamp):
+            return
+        record = self._touched(merge.visitor_key, message, merge.received_at)
+        if forward is not None:
+            record.forward = msgspec.structs.replace(forward, user_id=merge.user_id, merged_at=merge.timestamp)
+            return
+        merge_id = f"{self.partition}:{message.position}"
+        self._send(outbox, _absorb(merge, merge_id, record))
+        record.forward = Forward(merge.user_id, merge.timestamp, merge.user_id, merge_id)
+
+    def _send(self, outbox: list[Outgoing], message: Absorb | Forwarded) -> None:
+        if self._partitions is not None:
+            outbox.append((EVENTS, partition_of(message.target_key, self._partitions), encode_identity(message)))
 
     def _fold_users(self, batch: Batch) -> Folded:
         outbox: list[Outgoing] = []
-        users = []
+        documents: list[Document] = []
         for message in batch.messages:
             try:
-                users.append((message, decode_user(message.payload)))
-            except msgspec.MsgspecError as error:
+                documents.append(read_document(message))
+            except (msgspec.MsgspecError, Unfoldable) as error:
                 outbox.append(dead_letter(batch, message, str(error)))
-        self._users.prefetch([user_key(user.user_id, None) for _, user in users])
-        for _, user in users:
-            fold_user(self._users.change(user_key(user.user_id, None)), user)
-        return Folded({USER: {k: encode_record(r) for k, r in self._users.take_changed().items()}}, outbox)
+        self._users.prefetch([key for key, _ in documents])
+        for key, said in documents:
+            if isinstance(said, User):
+                fold_user(self._users.change(key), said)
+            elif not self._users.peek(key).position:  # nothing but user documents made it
+                self._users.remove(key)
+        return Folded({USER: _encoded(self._users.take_changed())}, outbox)
 
 
-def _can_be_folded(event: Event) -> bool:
-    """Say whether the step can fold an event, whoever wrote it to the log."""
-    return (
-        event.event_type in TYPE_CODES
-        and 0.0 <= event.timestamp <= EPOCH_MAX_S
-        and 0.0 <= event.received_at <= EPOCH_MAX_S
+def _encoded(records: Mapping[str, UserRecord | None]) -> dict[str, bytes | None]:
+    return {key: None if record is None else encode_record(record) for key, record in records.items()}
+
+
+def _perishing(records: Mapping[str, UserRecord | None]) -> list[str]:
+    return [key for key, record in records.items() if record is not None and is_perishable(record)]
+
+
+def _forwarded(message: Message, event: Event, forward: Forward) -> Forwarded:
+    return Forwarded(
+        event_id=event.event_id,
+        timestamp=event.timestamp,
+        received_at=event.received_at,
+        user_id=forward.user_id,
+        visitor_id=event.visitor_id or "",
+        event=msgspec.Raw(message.payload),
     )
 
 
-def _complaint(event: Event) -> str:
-    if event.event_type not in TYPE_CODES:
-        return f"unknown event_type {event.event_type!r}"
-    return f"a time lies outside the years 1970 to 2100: {event.timestamp}, received at {event.received_at}"
+def _absorb(merge: Merge, merge_id: str, record: UserRecord) -> Absorb:
+    return Absorb(
+        event_id=merge_id,
+        timestamp=merge.timestamp,
+        received_at=merge.received_at,
+        user_id=merge.user_id,
+        visitor_id=merge.visitor_id,
+        record=encode_record(record),
+    )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from schemas.event import EVENT_TYPES
+from schemas.fields import guarded
 
 from .decay import Weights
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 DEDUP_BYTES = 12
 
 FACETS = ("item", "category", "brand", "price_tier")
@@ -27,8 +28,28 @@ class Touch(msgspec.Struct, array_like=True, frozen=True, order=True, gc=False):
     session: int  # CRC-32 of the client's session_id, 0 when it sends none
 
 
+class OpenSession(msgspec.Struct, array_like=True, gc=False):
+    """A session of touches without a client's session id that another touch may still join."""
+
+    start: float  # time of its first touch
+    end: float  # and of its latest
+    key: int  # in the session index
+
+
+class Forward(msgspec.Struct, array_like=True, frozen=True):
+    """Where a visitor's events go since a merge, and which user takes over what came before the first one."""
+
+    user_id: str  # named by the latest merge: later events are this user's
+    merged_at: float  # the time of the latest merge
+    absorbed_by: str  # the user of the first merge
+    merge_id: str  # where the first merge stands: `partition:position`
+
+
 class UserRecord(msgspec.Struct, array_like=True):
     """State of one user. Times are epoch seconds; every table has a cap (see `online.core.step`).
+
+    It travels as an array, so fields may only be appended, with a default: an older reader skips what it does not
+    know, and an older record is filled up with defaults.
 
     `affinities` holds one table per facet: key -> forward weights, against `landmark`. `carted` signs its times:
     positive put in, negative taken out. `dedup` is a run of entries of `DEDUP_BYTES`, oldest first: the hash of an
@@ -53,9 +74,38 @@ class UserRecord(msgspec.Struct, array_like=True):
     dropped_late: int = 0  # touches too late for the session tail; they count for affinities only
     session_key: int = 0  # of the latest touch's session, in the session index
     version: int = RECORD_VERSION
+    # since version 2
+    forward: Forward | None = None  # of a visitor that became a user; the tables stay as they were then
+    absorbed: list[int] = []  # merges whose visitor this user has taken over, hashed: kept as long as the record
+    sessions: list[OpenSession] = []  # by time, two at most
+    received: float = 0.0  # the latest `received_at` folded in
+    labels_context: dict[str, str | bool | int | float | None] = {}  # of the user document that gave the labels
+    clamped: int = 0  # events whose clock was ahead of the server's
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(UserRecord)
+_decode = guarded(msgspec.msgpack.Decoder(UserRecord).decode)
 encode_record = _encoder.encode
-decode_record = _decoder.decode
+
+
+def decode_record(payload: bytes) -> UserRecord:
+    """Return a stored record, one of an older version as the present one.
+
+    Raises:
+        msgspec.MsgspecError: it is no record.
+
+    >>> decode_record(encode_record(UserRecord(version=1))).version == RECORD_VERSION
+    True
+    """
+    record = _decode(payload)
+    if record.version < RECORD_VERSION:
+        _bring_up(record)
+    return record
+
+
+def _bring_up(record: UserRecord) -> None:
+    """Make a record of version 1 one of version 2: the session of its latest touch goes on."""
+    record.version = RECORD_VERSION
+    if record.recent and not record.recent[-1].session:
+        time = record.recent[-1].time
+        record.sessions = [OpenSession(time, time, record.session_key)]

@@ -16,10 +16,11 @@ from schemas.slate import decode_slate
 from schemas.user import decode_user
 
 from .catalogue import ITEMS
+from .dead_letter import DEAD, VERDICTS, decode_dead_letter, decode_verdict
 from .example import EXAMPLES, decode_example
+from .foldable import clamp
 from .join import SLATES
 from .partition import EVENTS, USERS
-from .update import DEAD, decode_dead_letter
 
 Row = tuple[Any, ...]
 EPOCH_DAY = date(1970, 1, 1)
@@ -39,6 +40,7 @@ def _event(batch: Batch, message: Message) -> Row:
     try:
         event = decode_event(message.payload)
         _check_times(event.received_at, event.timestamp)
+        clamp(event)
     except (msgspec.MsgspecError, ValueError):  # dead-lettered by the state flow; the archive keeps every byte
         return (*where, EPOCH_DAY, 0, 0, "", "", "", "", [], [], None, "", "", message.payload)
     return (
@@ -65,6 +67,9 @@ def _document(batch: Batch, message: Message) -> Row:
         if batch.topic == ITEMS:
             item = decode_item(message.payload)
             key, updated_at = item.item_id, item.updated_at
+        elif batch.topic == VERDICTS:
+            verdict = decode_verdict(message.payload)
+            key, updated_at = verdict.letter, verdict.at
         else:
             user = decode_user(message.payload)
             key, updated_at = user.user_id, user.updated_at
@@ -76,6 +81,7 @@ def _document(batch: Batch, message: Message) -> Row:
 
 def _slate(batch: Batch, message: Message) -> Row:
     slate = decode_slate(message.payload)
+    _check_times(slate.served_at, slate.time)
     return (
         slate.recommendation_id,
         batch.partition,
@@ -99,22 +105,34 @@ def _slate(batch: Batch, message: Message) -> Row:
 
 def _outcome(batch: Batch, message: Message) -> Row:
     example = decode_example(message.payload)
+    _check_times(example.time)
     return (
-        example.recommendation_id,
-        example.partition,
+        batch.topic,
+        batch.partition,
         message.position,
+        example.recommendation_id,
         _day(example.time),
         _micros(example.time),
         example.surface,
         example.model_version,
         example.positions,
         example.clicked,
+        message.payload,
     )
 
 
 def _dead_letter(batch: Batch, message: Message) -> Row:
     letter = decode_dead_letter(message.payload)
-    return (letter.topic, letter.partition, letter.position, EPOCH_DAY, letter.reason, letter.payload)
+    return (
+        letter.topic,
+        letter.partition,
+        letter.position,
+        EPOCH_DAY,  # of a letter that is sent twice, one row is to remain
+        letter.reason,
+        letter.payload,
+        round(min(max(letter.at, 0.0), EPOCH_MAX_S) * 1e3),
+        letter.size or len(letter.payload),
+    )
 
 
 _EVENTS = Table(
@@ -137,11 +155,16 @@ _SLATES = Table(
 _OUTCOMES = Table(
     "outcomes",
     (
-        "recommendation_id", "partition", "position", "day", "time", "surface", "model_version", "slots", "clicked",
+        "topic", "partition", "position", "recommendation_id", "day", "time", "surface", "model_version", "slots",
+        "clicked", "payload",
     ),
     _outcome,
 )  # fmt: skip
-_DEAD_LETTERS = Table("dead_letters", ("topic", "partition", "position", "day", "reason", "payload"), _dead_letter)
+_DEAD_LETTERS = Table(
+    "dead_letters",
+    ("topic", "partition", "position", "day", "reason", "payload", "found_at", "size"),
+    _dead_letter,
+)
 
 TABLES: dict[str, Table] = {
     EVENTS: _EVENTS,
@@ -150,6 +173,7 @@ TABLES: dict[str, Table] = {
     SLATES: _SLATES,
     EXAMPLES: _OUTCOMES,
     DEAD: _DEAD_LETTERS,
+    VERDICTS: _DOCUMENTS,
 }
 """Topic -> the table that records it."""
 
@@ -170,7 +194,7 @@ def blocks(batch: Batch) -> list[Block]:
     for message in batch.messages:
         try:
             row = table.row(batch, message)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, ValueError, IndexError):
             continue  # not ours: only our own processes append slates, examples and dead letters
         by_day.setdefault(row[day_at], []).append(row)
     span = f"{batch.topic}:{batch.partition}:{batch.messages[0].position}:{batch.messages[-1].position}"

@@ -13,8 +13,9 @@ from schemas.event import WEIGHTS, Event
 from schemas.user import User
 
 from .decay import Decay, Weights
+from .expiry import EXPIRY_S
 from .record import DEDUP_BYTES, TYPE_CODES, Touch, UserRecord
-from .session import LATENESS_S, digest64, session_key
+from .session import LATENESS_S, digest64, hash64, join_by_time
 
 Context = dict[str, str | bool | int | float | None]
 
@@ -22,6 +23,7 @@ _remembered = Struct("<8sI").pack
 _received_at = Struct("<I").unpack_from
 _CART = {"add_to_cart": 1, "remove_from_cart": -1}
 _HIDES = frozenset({"hide", "not_interested"})
+DISORDER_S = 86_400  # how far `received_at` may be out of order on the log: what a spool held back comes late
 RATING_NEUTRAL = 3.0  # the middle of a five-star scale says nothing either way
 
 
@@ -44,12 +46,13 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class FoldConfig:
-    """Parameters of the step: event weights, decay, caps and the dedup horizon (seconds of `received_at`)."""
+    """Parameters of the step: event weights, decay, caps, the dedup horizon and expiry (seconds of `received_at`)."""
 
     weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
     decay: Decay = field(default_factory=Decay)
     caps: Caps = field(default_factory=Caps)
     dedup_horizon_s: int = 7 * 86_400
+    expiry_s: int = EXPIRY_S
 
 
 def event_weight(event: Event, weights: Mapping[str, float]) -> float:
@@ -76,12 +79,14 @@ def is_duplicate(record: UserRecord, event: Event, config: FoldConfig) -> bool:
         at = dedup.find(key, at + 1)
     dedup += _remembered(key, received)
     full = config.caps.dedup * DEDUP_BYTES
-    while len(dedup) > full or _received_at(dedup, len(key))[0] < oldest:  # what was just added ends it
+    while len(dedup) > full or _received_at(dedup, len(key))[0] < oldest - DISORDER_S:  # what was just added ends it
         del dedup[:DEDUP_BYTES]
     return False
 
 
-def fold_event(record: UserRecord, event: Event, factors: Weights, landmark: float, config: FoldConfig) -> int | None:
+def fold_event(
+    record: UserRecord, event: Event, factors: Weights, landmark: float, config: FoldConfig
+) -> tuple[int, int] | None:
     """Fold one event that is no duplicate into the record, in place.
 
     Args:
@@ -92,7 +97,8 @@ def fold_event(record: UserRecord, event: Event, factors: Weights, landmark: flo
         config: parameters of the fold.
 
     Returns:
-        The key of the session whose tail the event's items joined; None when they joined none.
+        The key, in the session index, of the session that the event's items joined, and the key which that session has
+        had until now, 0 when it keeps its own; None when they joined none.
     """
     time = event.timestamp
     if record.landmark != landmark:
@@ -109,6 +115,8 @@ def fold_event(record: UserRecord, event: Event, factors: Weights, landmark: flo
         _fold_affinities(record, event, [weight * f for f in factors], config.caps)
     session = _fold_touches(record, event, code, config.caps) if weight > 0.0 else None
     _fold_marks(record, event, weight, config.caps)
+    if event.clamped_s:
+        record.clamped += 1
     if time >= record.last_time:
         record.last_time = time
     if event.context and time >= record.context_time:
@@ -138,26 +146,28 @@ def _add(table: dict[str, Weights], key: str, value: Weights, cap: int) -> None:
     if weights is None:
         table[key] = [*value]
         if len(table) > cap:
-            _keep_strongest(table, cap)
+            keep_strongest(table, cap)
         return
     for i, v in enumerate(value):
         weights[i] += v
 
 
-def _keep_strongest(table: dict[str, Weights], cap: int) -> None:
+def keep_strongest(table: dict[str, Weights], cap: int) -> None:
     """Drop the weakest quarter, so that a full table is not sorted again at every new key."""
     strengths = sorted([(max(map(abs, weights)), key) for key, weights in table.items()])
     for _, key in strengths[: len(table) - (cap - cap // 4)]:
         del table[key]
 
 
-def _fold_touches(record: UserRecord, event: Event, code: int, caps: Caps) -> int | None:
+def _fold_touches(record: UserRecord, event: Event, code: int, caps: Caps) -> tuple[int, int] | None:
     recent, time = record.recent, event.timestamp
+    if not event.items:
+        return None
     if recent and time < recent[-1].time - LATENESS_S:
         record.dropped_late += len(event.items)
         return None
     session = crc32(event.session_id.encode()) if event.session_id else 0
-    key = session_key(record, event, session)
+    key, was = _join_session(record, event, session)
     for item in event.items:
         touch = Touch(time, item.item_id, code, session)
         if not recent or recent[-1] <= touch:
@@ -166,7 +176,22 @@ def _fold_touches(record: UserRecord, event: Event, code: int, caps: Caps) -> in
             insort(recent, touch)
     if len(recent) > caps.recent:
         del recent[: len(recent) - caps.recent]
-    return key
+    if recent[-1].session == session:
+        record.session_key = key if session else record.sessions[-1].key
+    return key, was
+
+
+def _join_session(record: UserRecord, event: Event, session: int) -> tuple[int, int]:
+    """Return the key of the session that the event's touches fall into, and the one it has had until now or 0.
+
+    The touches of one session id (`session`: its CRC-32, 0 for none) are one session whatever their times.
+    """
+    last = record.recent[-1] if record.recent else None
+    if not session:
+        return join_by_time(record.sessions, event, last.time if last is not None else 0.0)
+    if last is not None and last.session == session:
+        return record.session_key, 0
+    return hash64(f"{event.user_key} {session}"), 0
 
 
 def _fold_marks(record: UserRecord, event: Event, weight: float, caps: Caps) -> None:
@@ -175,7 +200,7 @@ def _fold_marks(record: UserRecord, event: Event, weight: float, caps: Caps) -> 
         for item in event.items:
             if time >= abs(record.carted.get(item.item_id, 0)):
                 record.carted[item.item_id] = _CART[kind] * time
-        _keep_latest(record.carted, caps.carted)
+        keep_latest(record.carted, caps.carted)
     elif kind == "purchase":
         _mark(record.purchased, event, time, caps.purchased)
     elif kind in _HIDES:
@@ -188,10 +213,11 @@ def _mark(table: dict[str, int], event: Event, time: int, cap: int) -> None:
     for item in event.items:
         if time >= table.get(item.item_id, 0):
             table[item.item_id] = time
-    _keep_latest(table, cap)
+    keep_latest(table, cap)
 
 
-def _keep_latest(table: dict[str, int], cap: int) -> None:
+def keep_latest(table: dict[str, int], cap: int) -> None:
+    """Drop the oldest marks of a table that exceeds its cap, an eighth of the cap more than needed."""
     if len(table) <= cap:
         return
     oldest = sorted(table, key=lambda k: (abs(table[k]), k))[: len(table) - (cap - cap // 8)]
@@ -203,6 +229,6 @@ def fold_user(record: UserRecord, user: User) -> None:
     """Fold a user document into the record: the latest one's labels and context stand."""
     if user.updated_at < record.labels_time:
         return
-    record.labels, record.labels_time = user.labels, user.updated_at
+    record.labels, record.labels_time, record.labels_context = user.labels, user.updated_at, user.context
     if user.context and user.updated_at >= record.context_time:
         record.context, record.context_time = user.context, user.updated_at

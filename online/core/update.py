@@ -1,4 +1,4 @@
-"""Messages between processes: updates of shared views, and dead letters."""
+"""Updates: what each committed batch changed in the views that others follow."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ from collections.abc import Mapping
 
 import msgspec
 
-from online.ports import Batch, Message
-
-from .checkpoint import Outgoing
 from .item_stats import ItemStats
 
 UPDATES = "updates"
-DEAD = "dead"
 
 
 class SessionTouch(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One positive interaction for the session index, emitted once per distinct event."""
+    """One positive interaction for the session index, emitted once per distinct event and item."""
 
     session: int  # 64-bit key
     item_id: str
     time: float
+    was: int = 0  # the key that the session has had until this touch, 0 when it keeps the one it has
 
 
 class Update(msgspec.Struct, array_like=True):
@@ -35,21 +32,9 @@ class Update(msgspec.Struct, array_like=True):
     touches: list[SessionTouch]
 
 
-class DeadLetter(msgspec.Struct, kw_only=True):
-    """A message that could not be processed: where it stood, why, and its original bytes."""
-
-    topic: str
-    partition: int
-    position: str
-    reason: str
-    payload: bytes
-
-
 _encode = msgspec.msgpack.Encoder().encode
 encode_update = _encode
 decode_update = msgspec.msgpack.Decoder(Update).decode
-encode_dead_letter = msgspec.json.Encoder().encode
-decode_dead_letter = msgspec.json.Decoder(DeadLetter).decode
 
 
 def pack_update(partition: int, seq: int, items: Mapping[str, bytes], touches: list[SessionTouch]) -> bytes:
@@ -61,15 +46,3 @@ def pack_update(partition: int, seq: int, items: Mapping[str, bytes], touches: l
     True
     """
     return _encode((partition, seq, {item: msgspec.Raw(stats) for item, stats in items.items()}, touches))
-
-
-def dead_letter(batch: Batch, message: Message, reason: str) -> Outgoing:
-    """Return the outgoing dead letter of a message that could not be processed."""
-    letter = DeadLetter(
-        topic=batch.topic,
-        partition=batch.partition,
-        position=message.position,
-        reason=reason,
-        payload=message.payload,
-    )
-    return DEAD, 0, encode_dead_letter(letter)

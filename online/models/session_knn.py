@@ -1,9 +1,13 @@
 """Streaming session-kNN: VMIS-kNN made incremental.
 
 Source: Kersbergen, Sprangers, Schelter, "Serenade - Low-Latency Session-Based Recommendation in e-Commerce at
-Scale" (SIGMOD 2022), algorithm 2. There the index is rebuilt every night; here one click changes one ring of
-a session and one ring of an item. Sessions are numbered as they begin; number n lives in slot n mod
+Scale" (SIGMOD 2022), algorithm 2. There the index is rebuilt every night; here one click changes the items of
+one session and the ring of one item. Sessions are numbered as they begin; number n lives in slot n mod
 `sessions`, so the oldest session makes room for the newest, and a posting is known to be stale by its number.
+
+What is kept is ordered by the times of clicks, not by their arrival. So the order of arrival changes no answer, apart
+from which of the oldest sessions is the first to make room, and from what bounds have already cut when two sessions
+turn out to be one: a session's items beyond `session_length`, an item's sessions beyond `postings`.
 """
 
 from __future__ import annotations
@@ -20,12 +24,15 @@ from online.models.session_knn_kernel import (
     BEGUN,
     COUNT,
     FREE,
+    HELD,
     LEVELS,
+    MOVED,
     USED,
     Postings,
     Sessions,
     insert,
     learn,
+    move,
     query,
 )
 
@@ -70,9 +77,11 @@ class SessionKnn:
     def __init__(self, config: SessionKnnConfig) -> None:
         self.config = config
         self._sessions = _empty_sessions(config)
+        capacity = max(1024, 4 * config.postings)
         self._postings = Postings(
-            np.zeros(max(1024, 4 * config.postings), np.uint32),
-            np.zeros((64, 3), np.int64),
+            np.zeros(capacity, np.uint32),
+            np.zeros(capacity),
+            np.zeros((64, HELD + 1), np.int64),
             np.zeros(FREE + LEVELS, np.int64),
         )
 
@@ -95,7 +104,7 @@ class SessionKnn:
         """
         rings = self._postings.rings
         counts = np.array([rings[r, COUNT] if 0 <= r < len(rings) else 0 for r in rows], np.float64)
-        begun = float(self._postings.counters[BEGUN])
+        begun = float(self._postings.counters[BEGUN] - self._postings.counters[MOVED])
         return np.where(counts > 0, np.log1p(begun / np.maximum(counts, 1.0)), 0.0)
 
     def learn_one(self, session: int, item: int, timestamp: float) -> None:
@@ -141,8 +150,26 @@ class SessionKnn:
             self._postings = self._postings._replace(rings=extended(rings, max(n_items, 2 * len(rings))))
         most, done = self.config.postings, 0
         while (done := learn(self._sessions, self._postings, most, sessions, items, timestamps, done)) < len(items):
-            arena = self._postings.arena
-            self._postings = self._postings._replace(arena=extended(arena, 2 * len(arena)))
+            self._grow(2 * len(self._postings.arena))
+
+    def _grow(self, capacity: int) -> None:
+        arena, times = self._postings.arena, self._postings.times
+        self._postings = self._postings._replace(arena=extended(arena, capacity), times=extended(times, capacity))
+
+    def move(self, old: int, new: int) -> None:
+        """Give a session another key; where one has it already the two become one. Nothing, if there is none of it.
+
+        >>> knn = SessionKnn(SessionKnnConfig(sessions=100))
+        >>> knn.learn_many(np.array([1, 2], np.uint64), np.array([0, 1], np.int32), np.array([0.0, 9.0]))
+        >>> knn.move(2, 1)
+        >>> knn.query(np.array([0], np.int32), now=9.0, limit=3)[0].tolist()
+        [0, 1]
+        """
+        most = self.config.postings
+        needed = int(self._postings.counters[USED]) + most * self.config.session_length
+        if needed > len(self._postings.arena):
+            self._grow(2 * needed)
+        move(self._sessions, self._postings, most, np.uint64(old), np.uint64(new))
 
     def query(
         self, items: NDArray[np.int32], *, now: float, limit: int
@@ -181,7 +208,9 @@ class SessionKnn:
             "times": self._sessions.times[:n].copy(),
             "counts": self._sessions.counts[:n].copy(),
             "items": self._sessions.items[:n].copy(),
+            "item_times": self._sessions.item_times[:n].copy(),
             "arena": postings.arena[: postings.counters[USED]].copy(),
+            "posting_times": postings.times[: postings.counters[USED]].copy(),
             "rings": postings.rings[: self.n_items].copy(),
             "counters": postings.counters.copy(),
             "bounds": _bounds(self.config),
@@ -199,11 +228,13 @@ class SessionKnn:
             raise ValueError(msg)
         knn = cls(config)
         n = len(state["keys"])
-        for name in ("keys", "times", "counts", "items"):
+        for name in ("keys", "times", "counts", "items", "item_times"):
             getattr(knn._sessions, name)[:n] = state[name]
         insert(knn._sessions, 0, n)
+        capacity = max(len(state["arena"]) + 4 * config.postings, 1024)
         knn._postings = Postings(
-            extended(state["arena"].astype(np.uint32), max(len(state["arena"]) + 4 * config.postings, 1024)),
+            extended(state["arena"].astype(np.uint32), capacity),
+            extended(state["posting_times"].astype(np.float64), capacity),
             extended(state["rings"].astype(np.int64), max(len(state["rings"]), 64)),
             state["counters"].astype(np.int64),
         )
@@ -217,6 +248,7 @@ def _empty_sessions(config: SessionKnnConfig) -> Sessions:
         np.zeros(slots, np.float64),
         np.zeros(slots, np.int64),
         np.zeros((slots, config.session_length), np.int32),
+        np.zeros((slots, config.session_length)),
         np.zeros(1 << (2 * slots - 1).bit_length(), np.int32),
     )
 

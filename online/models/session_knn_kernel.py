@@ -1,4 +1,4 @@
-"""The compiled parts of session-kNN: one click into the rings, one session against them."""
+"""The compiled parts of session-kNN: one click into the index, one session against it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from online.core.kernel import kernel, splitmix64
 
-OFFSET, LEVEL, COUNT = 0, 1, 2  # columns of Postings.rings
-BEGUN, USED, FREE = 0, 1, 2  # entries of Postings.counters; from FREE on the heads of the free lists
+OFFSET, LEVEL, COUNT, HEAD, HELD = range(5)  # columns of Postings.rings
+BEGUN, USED, MOVED, FREE = range(4)  # entries of Postings.counters; from FREE on the heads of the free lists
+GONE = -1  # count of a slot whose session has become part of another
 LEVELS = 32
 SMALLEST = 8  # postings of a new item's block
 POSITIONS = 9  # the match weight 1 - position/10 is 0 from the tenth most recent item on
+Ties = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.uint64]
 NUMBER = np.int64(0xFFFFFFFF)  # a posting keeps the low 32 bits of its session's number
 
 
@@ -22,20 +24,22 @@ class Sessions(NamedTuple):
 
     keys: NDArray[np.uint64]  # (sessions,)
     times: NDArray[np.float64]  # (sessions,) epoch seconds of the last click
-    counts: NDArray[np.int64]  # (sessions,) items ever added to the ring
-    items: NDArray[np.int32]  # (sessions, session_length) rings
+    counts: NDArray[np.int64]  # (sessions,) distinct items ever held, or GONE
+    items: NDArray[np.int32]  # (sessions, session_length) in no order
+    item_times: NDArray[np.float64]  # (sessions, session_length) epoch seconds of the last click on each
     table: NDArray[np.int32]  # (power of two of at least twice the sessions,)
 
 
 class Postings(NamedTuple):
-    """Rings of session numbers per item: blocks of one arena, doubled from 8 entries up to the bound.
+    """Rings of session numbers per item, by time of the click: blocks of one arena, doubled from 8 up to the bound.
 
     A free list per level: its head, and the first entry of each free block, is the next block's offset + 1.
     """
 
     arena: NDArray[np.uint32]  # (capacity,)
-    rings: NDArray[np.int64]  # (item capacity, 3): offset, level, sessions ever added
-    counters: NDArray[np.int64]  # (2 + LEVELS,): sessions begun, arena entries used, free list per level
+    times: NDArray[np.float64]  # (capacity,) epoch seconds of the session's last click on the item
+    rings: NDArray[np.int64]  # (item capacity, 5): offset, level, sessions with it, place of the oldest, entries
+    counters: NDArray[np.int64]  # (3 + LEVELS,): sessions begun, arena entries used, sessions moved, free lists
 
 
 @kernel
@@ -56,7 +60,8 @@ def _find(sessions: Sessions, key: np.uint64) -> int:
 def insert(sessions: Sessions, first: int, last: int) -> None:
     """Make the keys of slots from `first` up to, not including, `last` findable."""
     for slot in range(first, last):
-        sessions.table[_find(sessions, sessions.keys[slot])] = slot + 1
+        if sessions.counts[slot] != GONE:
+            sessions.table[_find(sessions, sessions.keys[slot])] = slot + 1
 
 
 @kernel
@@ -65,6 +70,8 @@ def _remove(sessions: Sessions, slot: int) -> None:
     table = sessions.table
     mask = table.size - 1
     hole = _find(sessions, sessions.keys[slot])
+    if table[hole] != slot + 1:
+        return
     at = (hole + 1) & mask
     while table[at] != 0:
         home = _home(sessions, sessions.keys[table[at] - 1])
@@ -96,7 +103,7 @@ def _size(level: int, most: int) -> int:
 @kernel
 def _enlarge(postings: Postings, row: int, most: int) -> None:
     """Move an item's ring to a block of the next level; its old block joins the free list."""
-    arena, rings, counters = postings
+    arena, times, rings, counters = postings
     old, level = rings[row, OFFSET], rings[row, LEVEL]
     head = counters[FREE + level + 1]
     if head > 0:
@@ -106,7 +113,7 @@ def _enlarge(postings: Postings, row: int, most: int) -> None:
         new = counters[USED]
         counters[USED] += _size(level + 1, most)
     for i in range(_size(level, most)):
-        arena[new + i] = arena[old + i]
+        arena[new + i], times[new + i] = arena[old + i], times[old + i]
     if level > 0:
         arena[old] = counters[FREE + level]
         counters[FREE + level] = old + 1
@@ -115,15 +122,96 @@ def _enlarge(postings: Postings, row: int, most: int) -> None:
 
 
 @kernel
-def _post(postings: Postings, row: int, number: int, most: int) -> None:
-    """Add a session number to an item's ring."""
-    ring = postings.rings[row]
+def _entry(ring: NDArray[np.int64], i: int, size: int) -> int:
+    """Return where in the arena the i-th oldest posting of a ring is."""
+    at = ring[HEAD] + i
+    return int(ring[OFFSET] + (at - size if at >= size else at))
+
+
+@kernel
+def _number(sessions: Sessions, postings: Postings, slot: int) -> int:
+    newest = postings.counters[BEGUN] - 1
+    return int(newest - (newest - slot) % sessions.keys.size)
+
+
+@kernel
+def _is_later(sessions: Sessions, postings: Postings, at: int, slot: int, time: float) -> bool:
+    """Say whether a posting comes behind one of the session in `slot` at `time`; at the same time by their keys."""
+    if postings.times[at] != time:
+        return bool(postings.times[at] > time)
+    newest = postings.counters[BEGUN] - 1
+    age = (newest - np.int64(postings.arena[at])) & NUMBER
+    is_kept = age < sessions.keys.size  # else its session has made room for a newer one
+    return bool(is_kept and sessions.keys[(newest - age) % sessions.keys.size] > sessions.keys[slot])
+
+
+@kernel
+def _post(sessions: Sessions, postings: Postings, row: int, slot: int, time: float, most: int) -> None:
+    """Add a session to an item's ring, in its place by time; a full one drops the oldest."""
+    arena, times, ring = postings.arena, postings.times, postings.rings[row]
     size = _size(ring[LEVEL], most)
-    if ring[COUNT] == size and size < most:
+    if ring[HELD] == size and size < most:
         _enlarge(postings, row, most)
         size = _size(ring[LEVEL], most)
-    postings.arena[ring[OFFSET] + ring[COUNT] % size] = number & NUMBER
-    ring[COUNT] += 1
+    if ring[HELD] == size:
+        if _is_later(sessions, postings, _entry(ring, 0, size), slot, time):
+            return
+        ring[HEAD] = (ring[HEAD] + 1) % size
+        ring[HELD] -= 1
+    i = ring[HELD]
+    at = _entry(ring, i, size)
+    while i > 0:
+        before = _entry(ring, i - 1, size)
+        if not _is_later(sessions, postings, before, slot, time):
+            break
+        arena[at], times[at] = arena[before], times[before]
+        at = before
+        i -= 1
+    arena[at], times[at] = _number(sessions, postings, slot) & NUMBER, time
+    ring[HELD] += 1
+
+
+@kernel
+def _withdraw(sessions: Sessions, postings: Postings, row: int, slot: int, most: int) -> bool:
+    """Take a session out of an item's ring; say whether it was there."""
+    arena, times, ring = postings.arena, postings.times, postings.rings[row]
+    size, number = _size(ring[LEVEL], most), np.uint32(_number(sessions, postings, slot) & NUMBER)
+    i = ring[HELD] - 1
+    while i >= 0 and arena[_entry(ring, i, size)] != number:
+        i -= 1
+    if i < 0:
+        return False
+    for later in range(i + 1, ring[HELD]):
+        at, there = _entry(ring, later - 1, size), _entry(ring, later, size)
+        arena[at], times[at] = arena[there], times[there]
+    ring[HELD] -= 1
+    return True
+
+
+@kernel
+def _click(sessions: Sessions, postings: Postings, slot: int, row: int, time: float, most: int) -> None:
+    """Let the session in a slot hold an item, with the time of its last click on it; a full one drops the oldest."""
+    items, times, length = sessions.items[slot], sessions.item_times[slot], sessions.items.shape[1]
+    count = sessions.counts[slot]
+    held = min(count, length)
+    at = _index(items, held, row)
+    is_counted = at >= 0
+    if is_counted:
+        if time <= times[at]:
+            return
+        _withdraw(sessions, postings, row, slot, most)
+    else:
+        at = held
+        if held == length:
+            at = int(np.argmin(times))
+            if time < times[at]:
+                return
+            is_counted = _withdraw(sessions, postings, row, slot, most)  # it was dropped
+        sessions.counts[slot] = count + 1
+    items[at], times[at] = row, time
+    if not is_counted:
+        postings.rings[row, COUNT] += 1
+    _post(sessions, postings, row, slot, time, most)
 
 
 @kernel
@@ -137,7 +225,6 @@ def learn(
     done: int,
 ) -> int:
     """Learn the clicks from `done` on; return how many are done, fewer than given if the arena must grow."""
-    n_slots, length = sessions.items.shape
     for n in range(done, items.size):
         if postings.counters[USED] + most > postings.arena.size:
             return n
@@ -148,21 +235,39 @@ def learn(
             slot = _begin(sessions, postings.counters[BEGUN], keys[n])
             postings.counters[BEGUN] += 1
         sessions.times[slot] = max(sessions.times[slot], timestamps[n])
-        ring, count = sessions.items[slot], sessions.counts[slot]
-        if not _holds(ring, min(count, length), items[n]):
-            ring[count % length] = items[n]
-            sessions.counts[slot] = count + 1
-            newest = postings.counters[BEGUN] - 1
-            _post(postings, items[n], newest - (newest - slot) % n_slots, most)
+        _click(sessions, postings, slot, items[n], timestamps[n], most)
     return items.size
 
 
 @kernel
-def _holds(items: NDArray[np.int32], n: int, item: int) -> bool:
-    for i in range(n):  # noqa: SIM110  numba compiles no any() over a generator
+def move(sessions: Sessions, postings: Postings, most: int, old: np.uint64, new: np.uint64) -> None:
+    """Give a session another key; where one has it already the two become one. The arena has room for its items."""
+    at, into = _find(sessions, old), _find(sessions, new)
+    if sessions.table[at] == 0:
+        return
+    slot, target = int(sessions.table[at]) - 1, int(sessions.table[into]) - 1
+    _remove(sessions, slot)
+    if target < 0:
+        sessions.keys[slot] = new
+        insert(sessions, slot, slot + 1)
+        return
+    for i in range(min(sessions.counts[slot], sessions.items.shape[1])):
+        row = sessions.items[slot, i]
+        _withdraw(sessions, postings, row, slot, most)
+        postings.rings[row, COUNT] -= 1
+        _click(sessions, postings, target, row, sessions.item_times[slot, i], most)
+    sessions.times[target] = max(sessions.times[target], sessions.times[slot])
+    sessions.counts[slot] = GONE
+    postings.counters[MOVED] += 1
+
+
+@kernel
+def _index(items: NDArray[np.int32], n: int, item: int) -> int:
+    """Return where among the first n an item is, -1 for nowhere."""
+    for i in range(n):
         if items[i] == item:
-            return True
-    return False
+            return i
+    return -1
 
 
 @kernel
@@ -183,12 +288,13 @@ def query(
         for c in range(numbers.size):
             age = now - sessions.times[numbers[c] % sessions.keys.size]
             similarities[c] *= 2.0 ** (-max(age, 0.0) / half_life)
-    nearest = _best(similarities, numbers, neighbours)
+    slots = numbers % sessions.keys.size
+    nearest = _best(similarities, sessions.times[slots], sessions.keys[slots], neighbours)
     rows, scores = _vote(sessions, numbers[nearest], similarities[nearest], matches[nearest])
-    begun = float(postings.counters[BEGUN])
+    begun = float(postings.counters[BEGUN] - postings.counters[MOVED])
     for c in range(rows.size):
         scores[c] *= np.log1p(begun / postings.rings[rows[c], COUNT])
-    best = _best(scores, -rows, limit)
+    best = _best(scores, -rows, -rows, limit)
     return rows[best].astype(np.int32), scores[best].astype(np.float32)
 
 
@@ -198,7 +304,7 @@ def _recent(items: NDArray[np.int32]) -> NDArray[np.int32]:
     recent = np.empty(POSITIONS, np.int32)
     n = 0
     for i in range(items.size - 1, -1, -1):
-        if n < POSITIONS and not _holds(recent, n, items[i]):
+        if n < POSITIONS and _index(recent, n, items[i]) < 0:
             recent[n] = items[i]
             n += 1
     return recent[:n]
@@ -227,33 +333,31 @@ def _similar(
     sessions: Sessions, postings: Postings, most: int, recent: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
     """Return numbers, similarities and match positions (1 = newest item) of sessions that share an item."""
-    arena, rings, counters = postings
+    arena, rings, counters = postings.arena, postings.rings, postings.counters
     total = 0
     for item in recent:
         if 0 <= item < rings.shape[0]:
-            total += min(rings[item, COUNT], most)
+            total += rings[item, HELD]
     numbers, similarities = np.empty(total, np.int64), np.empty(total, np.float64)
-    matches, latest = np.empty(total, np.int64), np.empty(total, np.int64)
-    table = _table(total)
+    matches, table = np.empty(total, np.int64), _table(total)
     kept, newest, n = min(counters[BEGUN], sessions.keys.size), counters[BEGUN] - 1, 0
     for p in range(recent.size):
         if not 0 <= recent[p] < rings.shape[0]:
             continue
-        offset, count = rings[recent[p], OFFSET], rings[recent[p], COUNT]
+        ring, size = rings[recent[p]], _size(rings[recent[p], LEVEL], most)
         weight = (recent.size - p) / recent.size
-        for i in range(min(count, most)):
-            age = (newest - np.int64(arena[offset + i])) & NUMBER
+        for i in range(ring[HELD]):
+            age = (newest - np.int64(arena[_entry(ring, i, size)])) & NUMBER
             if age >= kept:
                 continue  # the session has made room for a newer one
             at = _probe(table, numbers, newest - age)
             c = table[at] - 1
             if c < 0:
-                numbers[n], similarities[n], matches[n], latest[n] = newest - age, weight, p + 1, p
+                numbers[n], similarities[n], matches[n] = newest - age, weight, p + 1
                 n += 1
                 table[at] = n
-            elif latest[c] != p:  # a session that dropped the item and clicked it again is posted twice
+            else:
                 similarities[c] += weight
-                latest[c] = p
     return numbers[:n], similarities[:n], matches[:n]
 
 
@@ -284,33 +388,39 @@ def _vote(
 
 
 @kernel
-def _best(scores: NDArray[np.float64], keys: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """Return the indices of the k highest scores, best first, ties by higher key (a heap, worst on top)."""
+def _best(scores: NDArray[np.float64], seconds: Ties, thirds: Ties, k: int) -> NDArray[np.int64]:
+    """Return the indices of the k highest scores, best first, ties by the seconds and thirds (a heap, worst on top)."""
     heap = np.arange(min(k, scores.size))
     for root in range(heap.size // 2 - 1, -1, -1):
-        _sift(heap, heap.size, root, scores, keys)
+        _sift(heap, heap.size, root, scores, seconds, thirds)
     for i in range(heap.size, scores.size):
-        if _worse(heap[0], i, scores, keys):
+        if _worse(heap[0], i, scores, seconds, thirds):
             heap[0] = i
-            _sift(heap, heap.size, 0, scores, keys)
+            _sift(heap, heap.size, 0, scores, seconds, thirds)
     for end in range(heap.size - 1, 0, -1):
         heap[0], heap[end] = heap[end], heap[0]
-        _sift(heap, end, 0, scores, keys)
+        _sift(heap, end, 0, scores, seconds, thirds)
     return heap
 
 
 @kernel
-def _sift(heap: NDArray[np.int64], size: int, root: int, scores: NDArray[np.float64], keys: NDArray[np.int64]) -> None:
+def _sift(
+    heap: NDArray[np.int64], size: int, root: int, scores: NDArray[np.float64], seconds: Ties, thirds: Ties
+) -> None:
     while 2 * root + 1 < size:
         child = 2 * root + 1
-        if child + 1 < size and _worse(heap[child + 1], heap[child], scores, keys):
+        if child + 1 < size and _worse(heap[child + 1], heap[child], scores, seconds, thirds):
             child += 1
-        if not _worse(heap[child], heap[root], scores, keys):
+        if not _worse(heap[child], heap[root], scores, seconds, thirds):
             return
         heap[root], heap[child] = heap[child], heap[root]
         root = child
 
 
 @kernel
-def _worse(a: int, b: int, scores: NDArray[np.float64], keys: NDArray[np.int64]) -> bool:
-    return bool(scores[a] < scores[b] or (scores[a] == scores[b] and keys[a] < keys[b]))
+def _worse(a: int, b: int, scores: NDArray[np.float64], seconds: Ties, thirds: Ties) -> bool:
+    if scores[a] != scores[b]:
+        return bool(scores[a] < scores[b])
+    if seconds[a] != seconds[b]:
+        return bool(seconds[a] < seconds[b])
+    return bool(thirds[a] < thirds[b])

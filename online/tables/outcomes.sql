@@ -1,14 +1,16 @@
 CREATE TABLE IF NOT EXISTS outcomes
 (
-    recommendation_id String,
+    topic LowCardinality(String),
     partition UInt16,
     position String CODEC(ZSTD),
+    recommendation_id String,
     day Date,
     time DateTime64(6, 'UTC') CODEC(Delta, ZSTD),
     surface LowCardinality(String),
     model_version LowCardinality(String),
     slots Array(UInt16) COMMENT 'slots that were seen, from 1',
-    clicked Array(Bool) COMMENT 'which of them were clicked'
+    clicked Array(Bool) COMMENT 'which of them were clicked',
+    payload String CODEC(ZSTD(3)) COMMENT 'the whole example, msgpack of online.core.example.Example'
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY day

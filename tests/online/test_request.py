@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
+from online.core.merge import absorb
 from online.core.partition import partition_of
 from online.core.policy_document import DEFAULT_POLICY, POLICIES
+from online.core.record import Forward, UserRecord
+from online.core.step import FoldConfig
 from online.pipeline import SlateRequest
-from online.request import UnknownPolicy, request_key, resolve
+from online.request import UnknownPolicy, look_up, request_key, resolve
 from schemas.slate import RecommendIn
 
 PARTITIONS, NOW = 16, 1_767_225_600.25
@@ -97,3 +102,72 @@ def test_every_policy_can_be_asked_for_by_its_id(policy: str) -> None:
 def test_a_policy_that_does_not_exist_is_refused_with_those_that_do() -> None:
     with pytest.raises(UnknownPolicy, match=DEFAULT_POLICY):
         resolved(RecommendIn(user_id="7", policy="psychic"))
+
+
+class Store:
+    """Records by key, and what was read of them in each round trip."""
+
+    def __init__(self, **records: UserRecord) -> None:
+        self.records = records
+        self.trips: list[list[str]] = []
+
+    def read(self, keys: Sequence[str]) -> list[UserRecord | None]:
+        self.trips.append(list(keys))
+        return [self.records.get(key) for key in keys]
+
+
+def visitor(user_id: str = "7") -> UserRecord:
+    return UserRecord(counts={2: 3}, position="30", forward=Forward(user_id, NOW, "7", "0:20"))
+
+
+def test_a_request_of_nobody_reads_nothing() -> None:
+    store = Store()
+    assert look_up(RecommendIn(item_id="a"), store.read).record is None
+    assert store.trips == []
+
+
+def test_both_ids_are_read_in_one_round_trip_and_without_a_merge_the_user_counts_alone() -> None:
+    store = Store(u7=UserRecord(counts={2: 1}, position="10"), v9=UserRecord(counts={2: 3}, position="30"))
+
+    known = look_up(RecommendIn(user_id="7", visitor_id="9"), store.read)
+
+    assert known.record is store.records["u7"]
+    assert store.trips == [["u7", "v9"]]
+    assert known.positions == {"u7": "10", "v9": "30"}
+
+
+def test_between_merge_and_absorption_both_records_count() -> None:
+    store = Store(u7=UserRecord(counts={2: 1}, position="10"), v9=visitor())
+    ask = RecommendIn(user_id="7", visitor_id="9")
+
+    known = look_up(ask, store.read)
+    assert known.record is not None
+    assert known.record.counts == {2: 4}
+
+    absorb(store.records["u7"], visitor(), "0:20", FoldConfig())
+    assert look_up(ask, store.read).record is store.records["u7"]
+
+
+def test_the_visitor_id_alone_of_a_merged_visitor_leads_to_the_user() -> None:
+    store = Store(u8=UserRecord(counts={2: 1}, position="10"), v9=visitor("8"))
+
+    known = look_up(RecommendIn(visitor_id="9"), store.read)
+
+    assert known.record is store.records["u8"]
+    assert store.trips == [["v9"], ["u8"]]
+    assert known.positions == {"v9": "30", "u8": "10"}
+
+
+def test_a_visitor_merged_into_a_user_without_a_record_yet_keeps_its_own() -> None:
+    known = look_up(RecommendIn(visitor_id="9"), Store(v9=visitor()).read)
+
+    assert known.record is not None
+    assert known.record.counts == {2: 3}
+
+
+@pytest.mark.parametrize("ask", [RecommendIn(user_id="7"), RecommendIn(visitor_id="9")])
+def test_one_id_without_a_merge_reads_one_record(ask: RecommendIn) -> None:
+    store = Store(u7=UserRecord(counts={2: 1}), v9=UserRecord(counts={2: 1}))
+
+    assert look_up(ask, store.read) == (UserRecord(counts={2: 1}), {})
+    assert store.trips == [[request_key(ask)]]

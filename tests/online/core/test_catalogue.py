@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from online.core.catalogue import ITEM_DOCUMENT, ITEMS, CatalogueFold
-from online.core.update import DEAD, decode_dead_letter
+from online.core.dead_letter import DEAD, decode_dead_letter
 from online.ports import Batch, Message
 from schemas.item import Item, decode_item, encode_item
 

@@ -29,6 +29,7 @@ def stats(*events: tuple[str, float, float]) -> ItemStats:
             factors=decay.at(T0 + at, landmark),
             landmark=landmark,
             decay=decay,
+            received_at=T0 + at,
         )
     return found
 

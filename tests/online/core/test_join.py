@@ -4,16 +4,18 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 import online.core.join
+from online.core.dead_letter import DEAD, decode_dead_letter
 from online.core.example import EXAMPLES, Example, decode_example
 from online.core.join import OPEN_SLATE, SLATES, JoinFold
 from online.core.partition import EVENTS
-from online.core.update import DEAD, decode_dead_letter
 from online.ports import Batch, Message
 from schemas.event import Event, EventItem, encode_event
+from schemas.identity import Forwarded, accept_merge, encode_identity
 from schemas.slate import Slate, encode_slate
 
 T0 = 1_700_000_000.0
@@ -344,3 +346,47 @@ def test_examples_do_not_depend_on_batches() -> None:
     batched.batch(*pending)
 
     assert batched.closed() == single.closed()
+
+
+def test_what_says_who_is_who_closes_no_window_and_clicks_nothing() -> None:
+    join = Join().take(slate("r1"))
+    merge = accept_merge(user_id="1", visitor_id="g", event_id="m", now=T0 + 1e6)
+    click = event("click", "a", 60.0, rid="r1")
+    forwarded = Forwarded(
+        event_id=click.event_id,
+        timestamp=T0 + 1e6,
+        received_at=T0 + 1e6,
+        user_id="1",
+        visitor_id="g",
+        event=msgspec.Raw(encode_event(click)),
+    )
+
+    for message in (merge, forwarded):
+        join.fold.fold(Batch(EVENTS, 0, [Message("0", encode_identity(message))]), 1)
+
+    assert join.examples == []
+    join.take(event("click", "b", 60.0, rid="r1"))
+    assert labels(join.closed()[0]) == {1: False, 2: True}
+
+
+def test_a_clock_that_is_ahead_closes_no_window() -> None:
+    join = Join().take(slate("r1"))
+    ahead = event("search", "", 60.0)
+    ahead.timestamp += 10 * WINDOW
+    join.take(ahead, event("click", "a", 70.0, rid="r1"))
+
+    assert join.examples == []
+    assert labels(join.closed()[0])[1]
+
+
+@pytest.mark.parametrize("changed", [{"timestamp": 5e9}, {"event_id": ""}, {"recommendation_id": "r" * 300}])
+def test_an_event_that_the_state_view_does_not_take_closes_and_opens_no_slate(changed: dict[str, Any]) -> None:
+    join = Join().take(slate("r1"))
+    stored = dict(join.stored)
+    poison = event("click", "a", 1.0, "r1")
+    for name, value in changed.items():
+        setattr(poison, name, value)
+    join.take(poison)
+
+    assert (join.examples, join.dead) == ([], [])
+    assert join.stored == stored

@@ -5,9 +5,10 @@ import random
 import pytest
 
 from online.adapters.memory_state import MemoryState
+from online.core.dead_letter import DEAD, decode_dead_letter
 from online.core.partition import EVENTS, ITEM, USER, USERS, PartitionFold
 from online.core.record import decode_record
-from online.core.update import DEAD, UPDATES, decode_dead_letter, decode_update
+from online.core.update import UPDATES, decode_update
 from online.ports import Batch, Message
 from replay.traffic import random_event
 from schemas.event import encode_event

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from online.core.catalogue import ITEMS
+from online.core.dead_letter import DEAD, dead_letter
 from online.core.example import EXAMPLES, Example, encode_example
 from online.core.join import SLATES
 from online.core.partition import EVENTS, USERS
 from online.core.rows import EPOCH_DAY, TABLES, blocks
-from online.core.update import DEAD, dead_letter
 from online.ports import Batch, Message
 from schemas.event import Event, EventItem, encode_event
+from schemas.identity import accept_merge, encode_identity
 from schemas.item import Item, encode_item
 from schemas.slate import Slate, encode_slate
 from schemas.user import User, encode_user
@@ -108,7 +109,7 @@ def test_an_example_becomes_an_outcome() -> None:
     (row,) = rows(batch(EXAMPLES, encode_example(example), partition=0))
 
     assert (row["recommendation_id"], row["slots"], row["clicked"]) == ("r", [1, 4], [False, True])
-    assert row["partition"] == 1
+    assert (row["topic"], row["partition"], row["payload"]) == (EXAMPLES, 0, encode_example(example))
 
 
 def test_a_dead_letter_keeps_where_it_came_from_and_its_bytes() -> None:
@@ -175,3 +176,13 @@ def test_every_table_has_its_statement_with_the_same_columns(table: str) -> None
 
     lines = statement.split("(\n", 1)[1].split("\n)\n", 1)[0].splitlines()
     assert [line.split()[0] for line in lines] == list(columns)
+
+
+def test_the_archive_keeps_merges_and_what_follows_from_them_in_their_places() -> None:
+    merge = encode_identity(accept_merge(user_id="7", visitor_id="g", event_id="m", now=T0))
+
+    (block,) = blocks(Batch(EVENTS, 1, [Message("1", event()), Message("2", merge), Message("3", event())]))
+
+    rows = [dict(zip(block.table.columns, row, strict=True)) for row in block.rows]
+    assert [(row["position"], row["event_type"]) for row in rows] == [("1", "click"), ("2", "merge"), ("3", "click")]
+    assert rows[1]["payload"] == merge

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from online.core.record import Touch, UserRecord
 from online.core.session import LATENESS_S, current_session
 from online.core.step import Caps, FoldConfig, fold_event
@@ -17,14 +19,20 @@ def test_a_session_closes_after_thirty_idle_minutes() -> None:
     assert current_session(recent, now=1900 + 1801) == []
 
 
+def test_what_a_user_does_meanwhile_with_another_session_id_is_another_session() -> None:
+    recent = [touch(0, "a"), touch(5, "b", 2), touch(10, "c")]
+
+    assert current_session(recent, now=11) == ["a", "c"]
+
+
 def test_a_new_session_id_begins_a_session_at_once() -> None:
     recent = [touch(0, "a", 1), touch(10, "b", 2)]
 
     assert current_session(recent, now=11) == ["b"]
 
 
-def fold(*times: float, user: str = "1", session_id: str | None = None, caps: Caps | None = None) -> list[int | None]:
-    """Return the session keys that clicks of a user at some times fall into, in this order."""
+def fold(*times: float, user: str = "1", session_id: str | None = None, caps: Caps | None = None) -> list[Any]:
+    """Return the key of the session that each click of a user falls into, and the one which that had until then."""
     config, record = FoldConfig(caps=caps or Caps()), UserRecord()
     keys = []
     for i, time in enumerate(times):
@@ -42,7 +50,20 @@ def test_touches_of_one_session_share_its_key() -> None:
 
 
 def test_a_late_touch_falls_into_the_running_session() -> None:
-    assert len(set(fold(1000.0, 1200.0, 950.0, 1300.0))) == 1
+    assert len(set(fold(1000.0, 1200.0, 1150.0, 1300.0))) == 1
+
+
+def test_a_late_touch_that_begins_a_session_earlier_gives_it_another_key() -> None:
+    (first, _), (late, was), (next_, _) = fold(1000.0, 950.0, 1300.0)
+
+    assert (was, next_) == (first, late)
+    assert late == fold(950.0)[0][0]
+
+
+def test_a_late_touch_between_two_sessions_makes_them_one() -> None:
+    (first, _), (second, _), (late, was), (next_, _) = fold(0.0, 2000.0, 1750.0, 2100.0)
+
+    assert first == late == next_ != second == was
 
 
 def test_a_session_keeps_its_key_when_its_first_touches_leave_the_tail() -> None:

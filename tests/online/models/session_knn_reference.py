@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Sequence
 
 
 class Session:
-    """One kept session: its number in order of begin, its last items and the time of its last click."""
+    """One kept session: its number in order of begin, its last items, each with the time of the last click on it."""
 
-    def __init__(self, number: int, length: int) -> None:
+    def __init__(self, key: int, number: int) -> None:
+        self.key = key
         self.number = number
-        self.items: deque[int] = deque(maxlen=length)
+        self.items: list[list[float]] = []  # (item, time)
         self.time = -math.inf
 
 
 class ReferenceSessionKnn:
-    """The same rules as `SessionKnn`, with dictionaries and deques."""
+    """The same rules as `SessionKnn`, with dictionaries and lists."""
 
     def __init__(
         self,
@@ -28,45 +29,89 @@ class ReferenceSessionKnn:
         half_life_s: float | None = None,
     ) -> None:
         self.bound = sessions
+        self.most = postings
         self.length = session_length
         self.neighbours = neighbours
         self.half_life_s = half_life_s
-        self.begun = 0
-        self.live: dict[int, Session] = {}  # by key, in order of begin
-        self.postings: defaultdict[int, deque[Session]] = defaultdict(lambda: deque(maxlen=postings))
+        self.begun = self.moved = 0
+        self.live: dict[int, Session] = {}
+        self.postings: defaultdict[int, list[tuple[float, Session]]] = defaultdict(list)  # oldest first
         self.item_sessions: defaultdict[int, int] = defaultdict(int)
 
     def learn(self, key: int, item: int, timestamp: float) -> None:
         session = self.live.get(key)
         if session is None:
-            if len(self.live) == self.bound:
-                del self.live[next(iter(self.live))]
-            session = self.live[key] = Session(self.begun, self.length)
+            for old in [old for old in self.live.values() if old.number == self.begun - self.bound]:
+                del self.live[old.key]
+            session = self.live[key] = Session(key, self.begun)
             self.begun += 1
         session.time = max(session.time, timestamp)
-        if item not in session.items:
-            session.items.append(item)
-            self.postings[item].append(session)
-            self.item_sessions[item] += 1
+        self._click(session, item, timestamp)
+
+    def _click(self, session: Session, item: int, timestamp: float) -> None:
+        known = [pair for pair in session.items if pair[0] == item]
+        is_counted = bool(known)
+        if known:
+            if timestamp <= known[0][1]:
+                return
+            known[0][1] = timestamp
+            self._withdraw(item, session)
+        elif len(session.items) < self.length:
+            session.items.append([item, timestamp])
+        else:
+            oldest = min(session.items, key=lambda pair: pair[1])
+            if timestamp < oldest[1]:
+                return
+            oldest[:] = [item, timestamp]
+            is_counted = self._withdraw(item, session)
+        self.item_sessions[item] += not is_counted
+        kept = [*self.postings[item], (timestamp, session)]
+        kept.sort(key=lambda posting: (posting[0], self.is_live(posting[1]), posting[1].key * self.is_live(posting[1])))
+        self.postings[item] = kept[-self.most :]
+
+    def _withdraw(self, item: int, session: Session) -> bool:
+        before = len(self.postings[item])
+        self.postings[item] = [posting for posting in self.postings[item] if posting[1] is not session]
+        return len(self.postings[item]) < before
+
+    def is_live(self, session: Session) -> bool:
+        return self.live.get(session.key) is session
+
+    def move(self, old: int, new: int) -> None:
+        session = self.live.pop(old, None)
+        if session is None:
+            return
+        target = self.live.get(new)
+        if target is None:
+            session.key = new
+            self.live[new] = session
+            return
+        self.moved += 1
+        for item, time in session.items:
+            self._withdraw(int(item), session)
+            self.item_sessions[int(item)] -= 1
+            self._click(target, int(item), time)
+        target.time = max(target.time, session.time)
 
     def query(self, items: Sequence[int], now: float, limit: int) -> list[tuple[int, float]]:
         recent = list(dict.fromkeys(reversed(items)))[:9]
-        alive = {id(session) for session in self.live.values()}
         similarity: dict[Session, float] = {}
         match: dict[Session, int] = {}
         for position, item in enumerate(recent, start=1):
-            holders = dict.fromkeys(s for s in self.postings.get(item, ()) if id(s) in alive)
-            for session in holders:
+            for session in [s for _, s in self.postings.get(item, ()) if self.is_live(s)]:
                 weight = (len(recent) - position + 1) / len(recent)
                 similarity[session] = similarity.get(session, 0.0) + weight
                 match.setdefault(session, position)
         if self.half_life_s is not None:
             for session in similarity:
                 similarity[session] *= 2.0 ** (-max(now - session.time, 0.0) / self.half_life_s)
-        nearest = sorted(similarity, key=lambda s: (similarity[s], s.number), reverse=True)[: self.neighbours]
+        nearest = sorted(similarity, key=lambda s: (similarity[s], s.time, s.key), reverse=True)[: self.neighbours]
         votes: defaultdict[int, float] = defaultdict(float)
         for session in nearest:
-            for item in session.items:
-                votes[item] += similarity[session] * (1.0 - 0.1 * match[session])
-        scores = {item: vote * math.log1p(self.begun / self.item_sessions[item]) for item, vote in votes.items()}
+            for item, _ in session.items:
+                votes[int(item)] += similarity[session] * (1.0 - 0.1 * match[session])
+        scores = {
+            item: vote * math.log1p((self.begun - self.moved) / self.item_sessions[item])
+            for item, vote in votes.items()
+        }
         return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]

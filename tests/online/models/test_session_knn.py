@@ -61,6 +61,43 @@ def test_any_stream_gives_what_the_reference_gives(
     same(knn, reference, session, limit)
 
 
+Move = tuple[int, int]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.integers(0, 11), st.floats(0, 1000))
+        | st.tuples(st.integers(0, 9), st.integers(0, 9)),
+        max_size=150,
+    ),
+    sessions,
+)
+def test_sessions_that_turn_out_to_be_one_are_one(stream: list[Click | Move], session: list[int]) -> None:
+    knn, reference = SessionKnn(SessionKnnConfig(**SMALL)), ReferenceSessionKnn(**SMALL)
+    for step in stream:
+        if len(step) == 3:
+            knn.learn_one(*step)
+            reference.learn(*step)
+        elif step[0] != step[1]:
+            knn.move(*step)
+            reference.move(*step)
+    same(knn, reference, session, 12)
+    same(SessionKnn.from_state(knn.config, knn.state()), reference, session, 12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(clicks, sessions, st.data())
+def test_the_order_of_arrival_changes_no_answer(stream: list[Click], session: list[int], data: st.DataObject) -> None:
+    config = SessionKnnConfig(sessions=10, postings=4, session_length=12, neighbours=3, half_life_s=100.0)
+    knn, shuffled = learned(config, stream), learned(config, data.draw(st.permutations(stream)))
+    asked = np.array(session, np.int32)
+    for mine, theirs in zip(
+        knn.query(asked, now=1000.0, limit=9), shuffled.query(asked, now=1000.0, limit=9), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def shop(n: int, seed: int) -> list[Click]:
     """Interleaved sessions over 300 items of skewed popularity, with repeats and returning sessions."""
     random = np.random.default_rng(seed)
@@ -121,8 +158,8 @@ def test_numbers_of_sessions_may_pass_32_bits() -> None:
     state = knn.state()
     shift = (2**32 - 64 - int(state["counters"][0])) // 64 * 64  # a multiple of the slots: numbers keep theirs
     state["counters"][0] += shift
-    for offset, _, count in state["rings"].tolist():
-        posted = state["arena"][offset : offset + min(count, 20)]
+    for offset, _, _, _, held in state["rings"].tolist():
+        posted = state["arena"][offset : offset + held]
         posted += np.uint32(shift)
     shifted = SessionKnn.from_state(config, state)
     for learner in (knn, shifted):

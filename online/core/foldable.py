@@ -1,0 +1,124 @@
+"""What the folds can take. Not every producer goes through the API, and one message must not stop or poison a view."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from schemas.event import MAX_SKEW_S, Event
+from schemas.fields import EPOCH_MAX_S
+from schemas.user import User
+
+from .decay import HALF_LIVES_S
+from .record import DEDUP_BYTES, FACETS, TYPE_CODES, UserRecord
+
+MAX_ID, MAX_LABEL, MAX_LABELS, MAX_ITEMS = 256, 128, 64, 1000  # as at the HTTP edge
+MAX_TEXT, MAX_CONTEXT = 1024, 32
+INT64 = range(-(2**63), 2**63)  # records are msgpack, which knows no larger ones
+
+
+class Unfoldable(Exception):
+    """A message that decodes but cannot be folded; the message says why."""
+
+
+def check_event(event: Event) -> None:
+    """Raise `Unfoldable` for an event that no record could hold, or that would spoil what the record holds.
+
+    >>> check_event(Event(event_id="e", event_type="view", timestamp=9e12, received_at=1.0, user_id="1"))
+    Traceback (most recent call last):
+    online.core.foldable.Unfoldable: a time lies outside the years 1970 to 2100: 9000000000000.0, received at 1.0
+    """
+    if event.event_type not in TYPE_CODES:
+        raise Unfoldable(f"unknown event_type {event.event_type[:MAX_ID]!r}")
+    _check_years(event.timestamp, event.received_at)
+    if not 0 < len(event.event_id) <= MAX_ID:  # all empty ones would count as one event
+        raise Unfoldable(_wrong_length("event_id"))
+    if len(event.user_id or "") > MAX_ID or len(event.visitor_id or "") > MAX_ID:
+        raise Unfoldable(_wrong_length("user_id or visitor_id"))
+    if event.recommendation_id is not None and len(event.recommendation_id) > MAX_ID:
+        raise Unfoldable(_wrong_length("recommendation_id"))
+    if len(event.items) > MAX_ITEMS:
+        raise Unfoldable(f"more than {MAX_ITEMS} items")
+    for item in event.items:
+        if not 0 < len(item.item_id) <= MAX_ID:
+            raise Unfoldable(_wrong_length("item_id"))
+        for label in item.categories:
+            if len(label) > MAX_LABEL:
+                raise Unfoldable(f"a category is longer than {MAX_LABEL} characters")
+        if len(item.brand or "") > MAX_LABEL or len(item.price_tier or "") > MAX_LABEL:
+            raise Unfoldable(f"brand or price_tier is longer than {MAX_LABEL} characters")
+    if event.context:
+        _check_context(event.context)
+
+
+def clamp(event: Event) -> None:
+    """Take a time ahead of `received_at` for that, in place, as the API does: not every producer goes through it.
+
+    One event of the future would let every record it meets forget its past, and close all slates.
+
+    >>> event = Event(event_id="e", event_type="view", timestamp=99.0, received_at=9.0, user_id="1")
+    >>> clamp(event)
+    >>> event.timestamp, event.clamped_s
+    (9.0, 90.0)
+    """
+    ahead = event.timestamp - event.received_at
+    if ahead > MAX_SKEW_S:
+        event.timestamp, event.clamped_s = event.received_at, ahead
+
+
+def check_times(timestamp: float, received_at: float) -> None:
+    """Raise `Unfoldable` for times of an identity message that no one can mean, or that are ahead."""
+    _check_years(timestamp, received_at)
+    if timestamp - received_at > MAX_SKEW_S:
+        raise Unfoldable(f"it happened {timestamp - received_at:.0f} s after it was received")
+
+
+def _check_years(timestamp: float, received_at: float) -> None:
+    if not (0.0 <= timestamp <= EPOCH_MAX_S and 0.0 <= received_at <= EPOCH_MAX_S):
+        raise Unfoldable(f"a time lies outside the years 1970 to 2100: {timestamp}, received at {received_at}")
+
+
+def check_user(user: User) -> None:
+    """Raise `Unfoldable` for a user document that no record could hold, or that no later one could replace."""
+    if not 0 < len(user.user_id) <= MAX_ID:
+        raise Unfoldable(_wrong_length("user_id"))
+    if not 0.0 <= user.updated_at <= EPOCH_MAX_S:
+        raise Unfoldable(f"updated_at lies outside the years 1970 to 2100: {user.updated_at}")
+    if len(user.labels) > MAX_LABELS:
+        raise Unfoldable(f"more than {MAX_LABELS} labels")
+    if any(len(label) > MAX_LABEL for label in user.labels):
+        raise Unfoldable(f"labels: one is longer than {MAX_LABEL} characters")
+    _check_context(user.context)
+
+
+def check_record(record: UserRecord) -> None:
+    """Raise `Unfoldable` for a visitor's record that is not what a fold leaves, and that no record could take over.
+
+    >>> check_record(UserRecord(affinities=[{}]))
+    Traceback (most recent call last):
+    online.core.foldable.Unfoldable: no record that a fold has left
+    """
+    weights = [weight for table in record.affinities for weight in table.values()]
+    if not (
+        len(record.affinities) == len(FACETS)
+        and len(record.dedup) % DEDUP_BYTES == 0
+        and all(len(weight) == len(HALF_LIVES_S) for weight in weights)
+        and all(isfinite(part) for weight in weights for part in weight)
+        and all(0.0 <= t <= EPOCH_MAX_S for t in (record.landmark, record.last_time, record.context_time))
+        and all(0.0 <= touch.time <= EPOCH_MAX_S for touch in record.recent)
+        and all(0.0 <= session.start <= session.end <= EPOCH_MAX_S for session in record.sessions)
+        and {*record.counts, *(touch.type_code for touch in record.recent)} <= {*TYPE_CODES.values()}
+    ):
+        raise Unfoldable("no record that a fold has left")
+
+
+def _check_context(context: dict[str, str | bool | int | float | None]) -> None:
+    if any(isinstance(value, int) and value not in INT64 for value in context.values()):
+        raise Unfoldable("context: an integer takes more than 64 bits")
+    if len(context) > MAX_CONTEXT or any(
+        len(name) > MAX_LABEL or (isinstance(value, str) and len(value) > MAX_TEXT) for name, value in context.items()
+    ):
+        raise Unfoldable(f"context: more than {MAX_CONTEXT} fields, or one longer than {MAX_TEXT} characters")
+
+
+def _wrong_length(field: str) -> str:
+    return f"{field} is empty or longer than {MAX_ID} characters"
