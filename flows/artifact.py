@@ -6,11 +6,13 @@ Model and positions are one artifact, published by one rename: a restart opens t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from online.ports import START, Artifact, ArtifactStore, Batch, CorruptArtifact, Position
+from online.ports import START, Artifact, ArtifactStore, Batch, CorruptArtifact, Fenced, Position
 
 from .log_source import TICK
 
@@ -33,53 +35,93 @@ class Model(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Tenure:
+    """The time of one owner: the model, and what of the log it has learned."""
+
+    model: Model
+    newest: int  # number of the version that the next one is to follow
+    positions: dict[tuple[str, int], Position]
+    published_at: float = 0.0
+    has_learned: bool = False
+
+
 class ArtifactView:
-    """Publishes a model at most every `every_s` seconds, when it has learned something."""
+    """Publishes a model at most every `every_s` seconds, when it has learned something.
+
+    It has one partition. Whoever adopts it goes on from the newest version, and each version follows the one its owner
+    knows of: the first of two owners to publish fences the other.
+    """
+
+    partitions = range(1)
 
     def __init__(
         self,
         name: str,
         topics: Sequence[tuple[str, int]],
-        model: Model,
+        restore: Callable[[Artifact | None], Model],
         *,
         artifacts: ArtifactStore,
-        running: Artifact | None,
         every_s: float,
         clock: Callable[[], float],
     ) -> None:
         self.topics: Sequence[str] = [*(topic for topic, _ in topics), TICK]
-        self._name, self._model, self._artifacts = name, model, artifacts
+        self._name, self._keys, self._restore, self._artifacts = name, topics, restore, artifacts
         self._every_s, self._clock = every_s, clock
+        self._tenure: _Tenure | None = None
+
+    @property
+    def adopted(self) -> Set[int]:
+        """Partition 0 while this process keeps the model, and until another has published."""
+        return frozenset() if self._tenure is None else frozenset({0})
+
+    def adopt(self, partition: int) -> None:
+        """Go on from the newest version."""
+        newest = self._artifacts.newest(self._name)  # first: what is published from here on fences this owner
+        running = newest_sound(self._artifacts, self._name)
         kept: Mapping[str, str] = running.lineage["positions"] if running is not None else {}
-        self._positions = {key: kept.get(_label(key), START) for key in topics}
-        self._published_at = 0.0
-        self._has_learned = False
+        positions = {key: kept.get(_label(key), START) for key in self._keys}
+        self._tenure = _Tenure(self._restore(running), newest, positions)
+
+    def release(self, partition: int) -> None:
+        """Publish what is learned, and forget the model."""
+        self._publish_when_due(0.0)
+        self._tenure = None
 
     def positions(self) -> dict[tuple[str, int], Position]:
         """Return behind which position each (topic, partition) is to be read."""
-        return dict(self._positions)
+        return {} if self._tenure is None else dict(self._tenure.positions)
 
     def step(self, batch: Batch) -> Callable[[], None]:
         """Learn a batch; the commit publishes when it is time."""
-        if batch.messages:
-            self._model.fold(batch)
-            self._positions[batch.topic, batch.partition] = batch.messages[-1].position
-            self._has_learned = True
-        return self._publish_when_due
+        tenure = self._tenure
+        if tenure is not None and batch.messages:
+            tenure.model.fold(batch)
+            tenure.positions[batch.topic, batch.partition] = batch.messages[-1].position
+            tenure.has_learned = True
+        return partial(self._publish_when_due, self._every_s)
 
-    def _publish_when_due(self) -> None:
-        now = self._clock()
-        if not self._has_learned or now - self._published_at < self._every_s:
+    def _publish_when_due(self, every_s: float) -> None:
+        tenure, now = self._tenure, self._clock()
+        if tenure is None or not tenure.has_learned or now - tenure.published_at < every_s:
             return
-        files = self._model.files()
-        if files is not None:
-            lineage = {
-                "positions": {_label(key): position for key, position in self._positions.items()},
-                "published_at": now,
-                **self._model.summary(),
-            }
-            self._artifacts.publish(self._name, files, lineage)
-        self._published_at, self._has_learned = self._clock(), False
+        try:
+            self._publish(tenure, now)
+        except Fenced as fenced:
+            logger.warning("%s", fenced)
+            self._tenure = None
+        tenure.published_at, tenure.has_learned = self._clock(), False
+
+    def _publish(self, tenure: _Tenure, now: float) -> None:
+        files = tenure.model.files()
+        if files is None:
+            return
+        lineage = {
+            "positions": {_label(key): position for key, position in tenure.positions.items()},
+            "published_at": now,
+            **tenure.model.summary(),
+        }
+        tenure.newest = self._artifacts.publish(self._name, files, lineage, after=tenure.newest).version
 
 
 def newest_sound(artifacts: ArtifactStore, name: str) -> Artifact | None:

@@ -13,10 +13,10 @@ from online.core.join import JOIN_VIEW, OPEN_SLATE, JoinFold
 from online.core.ranker import write_ranker
 from online.core.session import hash64
 from online.models.click_ranker import ClickRanker
-from online.ports import ArtifactStore, Batch, EventLog, StateStore
+from online.ports import Artifact, ArtifactStore, Batch, EventLog, StateStore
 from online.world import RANKER, RANKER_FILE
 
-from .artifact import ArtifactView, newest_sound
+from .artifact import ArtifactView, Model
 from .view import View, retried
 
 logger = logging.getLogger(__name__)
@@ -33,25 +33,20 @@ def join_view(*, state: StateStore, log: EventLog, partitions: int, window_s: fl
         stored = retried(lambda: dict(state.scan(partition, OPEN_SLATE)))
         return JoinFold(partition, stored, window_s=window_s)
 
-    return View(JOIN_VIEW, JoinFold.topics, {p: fold(p) for p in range(partitions)}, state=state, log=log)
+    return View(JOIN_VIEW, JoinFold.topics, range(partitions), fold, state=state, log=log)
 
 
 def ranker_view(*, artifacts: ArtifactStore, clock: Callable[[], float]) -> ArtifactView:
     """Return the view that learns the ranker from examples and publishes it."""
-    running = newest_sound(artifacts, RANKER)
-    model = _RankerModel(ClickRanker(), [])
-    if running is not None:
-        learned = msgspec.json.decode(running.files[LEARNED_FILE].read_bytes(), type=list[int])
-        model = _RankerModel(ClickRanker.from_state(running.files[STATE_FILE].read_bytes()), learned)
-    return ArtifactView(
-        RANKER,
-        [(EXAMPLES, 0)],
-        model,
-        artifacts=artifacts,
-        running=running,
-        every_s=PUBLISH_S,
-        clock=clock,
-    )
+    return ArtifactView(RANKER, [(EXAMPLES, 0)], restored, artifacts=artifacts, every_s=PUBLISH_S, clock=clock)
+
+
+def restored(running: Artifact | None) -> Model:
+    """Return the ranker of a published version, or one that has learned nothing."""
+    if running is None:
+        return _RankerModel(ClickRanker(), [])
+    learned = msgspec.json.decode(running.files[LEARNED_FILE].read_bytes(), type=list[int])
+    return _RankerModel(ClickRanker.from_state(running.files[STATE_FILE].read_bytes()), learned)
 
 
 class _RankerModel:

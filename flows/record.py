@@ -6,22 +6,26 @@ range is read and inserted again, under the same tokens, so the warehouse drops 
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
+from functools import partial
 from importlib.resources import files
 
 import msgspec
 
 from online.core.catalogue import ITEMS
+from online.core.dead_letter import DEAD, VERDICTS
 from online.core.example import EXAMPLES
 from online.core.join import SLATES
 from online.core.partition import EVENTS, USERS
 from online.core.rows import TABLES, blocks
-from online.core.update import DEAD
-from online.ports import START, Batch, EventLog, Message, Position, StateStore, Warehouse
+from online.ports import START, Batch, EventLog, Fenced, Message, Position, StateStore, Warehouse
 
 from .log_source import TICK
 from .view import retried
+
+logger = logging.getLogger(__name__)
 
 RECORD_VIEW = "record"
 FLUSH_MESSAGES = 5000
@@ -45,16 +49,17 @@ def decode_record_checkpoint(payload: bytes | None) -> RecordCheckpoint:
 
 
 def create_tables(warehouse: Warehouse) -> None:
-    """Create the tables that are not there yet."""
+    """Create the tables that are not there yet, and the columns that older ones lack."""
     for name in sorted({table.name for table in TABLES.values()}):
-        statement = files("online.tables").joinpath(f"{name}.sql").read_text(encoding="utf-8")
-        retried(warehouse.execute, statement)
+        statements = files("online.tables").joinpath(f"{name}.sql").read_text(encoding="utf-8")
+        for statement in statements.split(";\n"):
+            retried(warehouse.execute, statement)
 
 
 class RecordView:
     """Buffers what each partition brings and inserts it when there is much, or when a second has passed."""
 
-    topics: Sequence[str] = (EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD, TICK)
+    topics: Sequence[str] = (EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD, VERDICTS, TICK)
 
     def __init__(
         self,
@@ -67,43 +72,80 @@ class RecordView:
     ) -> None:
         self._state, self._log, self._warehouse, self._clock = state, log, warehouse, clock
         self._keys = [(topic, p) for topic in (EVENTS, USERS, SLATES) for p in range(partitions)]
-        self._keys += [(topic, 0) for topic in (ITEMS, EXAMPLES, DEAD)]
+        self._keys += [(topic, 0) for topic in (ITEMS, EXAMPLES, DEAD, VERDICTS)]
         self._buffers: dict[tuple[str, int], list[Message]] = {}
         self._flushed_at = clock()
         self._generations: dict[int, int] = {}
         self._checkpoints: dict[int, RecordCheckpoint] = {}
+        self.partitions = range(partitions)
         create_tables(warehouse)
-        for partition in range(partitions):
-            claim = retried(state.claim, RECORD_VIEW, partition)
-            self._generations[partition] = claim.generation
-            self._checkpoints[partition] = decode_record_checkpoint(claim.checkpoint)
-            self._finish(partition)
+
+    @property
+    def adopted(self) -> Set[int]:
+        """The partitions this process keeps; one whose owner is now another is not among them."""
+        return self._checkpoints.keys()
+
+    def adopt(self, partition: int) -> None:
+        """Become a partition's recorder, and finish what the last one had begun."""
+        claim = retried(self._state.claim, RECORD_VIEW, partition)
+        self._generations[partition] = claim.generation
+        self._checkpoints[partition] = decode_record_checkpoint(claim.checkpoint)
+        self._unless_fenced(partition, partial(self._finish, partition))
+
+    def release(self, partition: int) -> None:
+        """Insert what is buffered of a partition and forget it."""
+        for key in [key for key in self._buffers if key[1] == partition]:
+            self._flush(*key)
+        self._forget(partition)
 
     def positions(self) -> dict[tuple[str, int], Position]:
-        """Return behind which position each (topic, partition) is to be read."""
-        return {(topic, p): self._checkpoints[p].recorded.get(topic, START) for topic, p in self._keys}
+        """Return behind which position each (topic, partition) is to be read: what is buffered counts as read."""
+        found = {}
+        for topic, partition in self._keys:
+            if partition in self._checkpoints:
+                buffered = self._buffers.get((topic, partition))
+                found[topic, partition] = buffered[-1].position if buffered else self._recorded(topic, partition)
+        return found
 
     def recorded(self, topic: str, partition: int) -> Position | None:
         """Return up to where a topic's partition is in the warehouse; None for a topic that is not recorded."""
         if (topic, partition) not in self._keys:
             return None
-        return self._checkpoints[partition].recorded.get(topic, START)
+        return self._recorded(topic, partition)
+
+    def _recorded(self, topic: str, partition: int) -> Position:
+        checkpoint = self._checkpoints.get(partition)
+        return START if checkpoint is None else checkpoint.recorded.get(topic, START)
 
     def step(self, batch: Batch) -> Callable[[], None]:
         """Buffer a batch; the commit inserts what is due."""
-        if batch.messages:
+        if batch.messages and batch.partition in self._checkpoints:
             self._buffers.setdefault((batch.topic, batch.partition), []).extend(batch.messages)
         return self._flush_when_due
 
     def _flush_when_due(self) -> None:
         now = self._clock()
         is_time = now - self._flushed_at >= FLUSH_S
-        for (topic, partition), messages in list(self._buffers.items()):
-            if is_time or len(messages) >= FLUSH_MESSAGES:
-                del self._buffers[topic, partition]
-                self._record(Batch(topic, partition, messages))
+        for key in [k for k, messages in self._buffers.items() if is_time or len(messages) >= FLUSH_MESSAGES]:
+            self._flush(*key)
         if is_time:
             self._flushed_at = now
+
+    def _flush(self, topic: str, partition: int) -> None:
+        messages = self._buffers.pop((topic, partition), None)
+        if messages is not None:  # else a flush before found another owner
+            self._unless_fenced(partition, partial(self._record, Batch(topic, partition, messages)))
+
+    def _unless_fenced(self, partition: int, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Fenced as fenced:
+            logger.warning("%s", fenced)
+            self._forget(partition)
+
+    def _forget(self, partition: int) -> None:
+        self._checkpoints.pop(partition, None)
+        self._buffers = {key: messages for key, messages in self._buffers.items() if key[1] != partition}
 
     def _record(self, batch: Batch) -> None:
         checkpoint, end = self._checkpoints[batch.partition], batch.messages[-1].position

@@ -1,15 +1,20 @@
-"""Retention: trim the log behind what every view has committed and the archive holds, and no younger than asked."""
+"""Retention: trim the log behind what every view has committed and the archive holds, and no younger than asked.
+
+A log that gets short of room is trimmed of all that nobody needs any more, however young.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from online.core.catalogue import CATALOGUE_VIEW, ITEMS
 from online.core.checkpoint import decode_checkpoint
+from online.core.dead_letter import DEAD, VERDICTS
 from online.core.example import EXAMPLES
 from online.core.join import JOIN_VIEW, SLATES
+from online.core.letters import LETTERS_VIEW
 from online.core.partition import EVENTS, USERS
-from online.core.update import DEAD, UPDATES
+from online.core.update import UPDATES
 from online.ports import START, Artifact, ArtifactStore, Batch, EventLog, Position, StateStore
 from online.world import RANKER, VECTORS
 
@@ -28,6 +33,7 @@ KEPT_S: Mapping[str, float] = {
     UPDATES: 2 * HOUR_S,  # from these a worker that starts learns the sessions
     EXAMPLES: HOUR_S,
     DEAD: 24 * HOUR_S,
+    VERDICTS: 24 * HOUR_S,
 }
 """Topic -> least age (seconds) of what is trimmed."""
 
@@ -36,18 +42,20 @@ READERS: Mapping[str, Sequence[str]] = {
     USERS: (STATE_VIEW,),
     SLATES: (JOIN_VIEW,),
     ITEMS: (CATALOGUE_VIEW,),
+    DEAD: (LETTERS_VIEW,),  # which holds what is pending
+    VERDICTS: (LETTERS_VIEW,),
 }
 """Topic -> the views that must have committed a message before it may go."""
 
 LEARNERS: Mapping[str, str] = {ITEMS: VECTORS, UPDATES: VECTORS, EXAMPLES: RANKER}
 """Topic -> the artifact that must have learned a message before it may go."""
 
-
 TRIM_EVERY_S = 15.0
+SHORT_FILL = 0.5  # of the log's room: fuller, age protects nothing; API workers stop at 0.8
 
 
 class Retention:
-    """Trims every topic now and then; it reads nothing but ticks.
+    """Trims every topic now and then, of the partitions it has adopted; it reads nothing but ticks.
 
     `recorded` tells how far the archive holds a topic's partition, None where it has no part.
     """
@@ -65,8 +73,18 @@ class Retention:
         clock: Callable[[], float],
     ) -> None:
         self._log, self._state, self._artifacts = log, state, artifacts
-        self._recorded, self._partitions, self._clock = recorded, partitions, clock
+        self._recorded, self._clock = recorded, clock
         self._trimmed_at = clock()
+        self.partitions = range(partitions)
+        self.adopted: Set[int] = frozenset()
+
+    def adopt(self, partition: int) -> None:
+        """Trim a partition from now on."""
+        self.adopted = self.adopted | {partition}
+
+    def release(self, partition: int) -> None:
+        """Leave a partition to others."""
+        self.adopted = self.adopted - {partition}
 
     def positions(self) -> dict[tuple[str, int], Position]:
         """Return nothing: there is nothing to read."""
@@ -84,10 +102,11 @@ class Retention:
 
     def trim(self, now: float) -> None:
         """Trim every topic as of `now` (epoch seconds)."""
+        is_short = self._log.fill() > SHORT_FILL
         learned = {name: newest_sound(self._artifacts, name) for name in set(LEARNERS.values())}
         for topic, kept_s in KEPT_S.items():
-            for partition in range(self._partitions if topic in (EVENTS, USERS, SLATES) else 1):
-                bounds = [self._log.before(topic, partition, now - kept_s)]
+            for partition in sorted(self.adopted if topic in (EVENTS, USERS, SLATES) else self.adopted & {0}):
+                bounds = [self._log.before(topic, partition, now if is_short else now - kept_s)]
                 for view in READERS.get(topic, ()):
                     checkpoint = decode_checkpoint(self._state.checkpoint(view, partition))
                     bounds.append(checkpoint.positions.get(topic, START))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from online.core.catalogue import CATALOGUE_VIEW, CatalogueFold
+from online.core.letters import LETTER, LETTERS_VIEW, LettersFold
 from online.core.partition import PartitionFold
 from online.core.step import FoldConfig
 from online.ports import EventLog, StateStore
@@ -21,12 +22,20 @@ def state_view(*, state: StateStore, log: EventLog, partitions: int, config: Fol
         def load(family: str, keys: Sequence[str]) -> list[bytes | None]:
             return retried(state.get_many, partition, family, keys)
 
-        return PartitionFold(partition, load, config)
+        return PartitionFold(partition, load, config, partitions=partitions)
 
-    folds = {p: fold(p) for p in range(partitions)}
-    return View(STATE_VIEW, PartitionFold.topics, folds, state=state, log=log)
+    return View(STATE_VIEW, PartitionFold.topics, range(partitions), fold, state=state, log=log)
 
 
 def catalogue_view(*, state: StateStore, log: EventLog) -> View:
     """Return the catalogue view; it has one partition."""
-    return View(CATALOGUE_VIEW, CatalogueFold.topics, {0: CatalogueFold()}, state=state, log=log)
+    return View(CATALOGUE_VIEW, CatalogueFold.topics, range(1), lambda _: CatalogueFold(), state=state, log=log)
+
+
+def letters_view(*, state: StateStore, log: EventLog, partitions: int) -> View:
+    """Return the view of dead letters, which also redrives them; it has one partition."""
+
+    def fold(partition: int) -> LettersFold:
+        return LettersFold(retried(lambda: dict(state.scan(partition, LETTER))), partitions=partitions)
+
+    return View(LETTERS_VIEW, LettersFold.topics, range(1), fold, state=state, log=log)

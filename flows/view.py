@@ -6,23 +6,39 @@ its records stand; Bytewax' own recovery stays off.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 import bytewax.operators as op
+import msgspec
 from bytewax.dataflow import Dataflow
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.run import cli_main
 
-from online.core.checkpoint import Checkpoint, Folded, Outgoing, advance, decode_checkpoint, encode_checkpoint
-from online.ports import START, Batch, EventLog, Position, StateStore, Unavailable
+from online.core.checkpoint import (
+    Checkpoint,
+    Folded,
+    Writes,
+    advance,
+    check_version,
+    decode_checkpoint,
+    encode_checkpoint,
+)
+from online.core.letters import REDRIVEN_TO
+from online.ports import START, Batch, EventLog, Fenced, Perishable, Position, StateStore, Unavailable
 
-from .log_source import RETRY_S, LogSource
+from .lease import Held, Lease, Share
+from .log_source import MOVE, RETRY_S, LogSource
 
 P = ParamSpec("P")
 T = TypeVar("T")
+T_Held = TypeVar("T_Held", bound=Held)
+
+logger = logging.getLogger(__name__)
 
 
 class Fold(Protocol):
@@ -33,87 +49,141 @@ class Fold(Protocol):
         ...
 
 
-class Step(Protocol):
+class Step(Held, Protocol):
     """What a dataflow needs of a view."""
 
     topics: Sequence[str]
-
-    def positions(self) -> dict[tuple[str, int], Position]:
-        """Return behind which position each (topic, partition) is to be read."""
-        ...
 
     def step(self, batch: Batch) -> Callable[[], None]:
         """Fold a batch; return what commits it, to be called once, in order."""
         ...
 
 
-class Commit(NamedTuple):
-    """One batch folded: what to write, and where the partition then stands."""
+@dataclass(slots=True)
+class _Tenure:
+    """The time of one owner of a partition: its generation, its fold, and up to where it has folded."""
 
     partition: int
-    folded: Folded
+    generation: int
+    fold: Fold
     checkpoint: Checkpoint
 
 
 class View:
-    """The running state of one view over all its partitions: claims, checkpoints and folds."""
+    """The running state of one view over the partitions that this process keeps.
+
+    Args:
+        name: under which it is claimed and committed.
+        topics: that it folds.
+        partitions: all there are of it.
+        make: the fold of a partition, from what the store holds of it.
+        state: where records go.
+        log: where messages go.
+
+    Raises:
+        NewerVersion: a newer program has written it.
+    """
 
     def __init__(
         self,
         name: str,
         topics: Sequence[str],
-        folds: Mapping[int, Fold],
+        partitions: Collection[int],
+        make: Callable[[int], Fold],
         *,
         state: StateStore,
         log: EventLog,
     ) -> None:
-        self.name, self.topics = name, topics
-        self._folds, self._state, self._log = folds, state, log
-        self._generations: dict[int, int] = {}
-        self._checkpoints: dict[int, Checkpoint] = {}
-        for partition in folds:
-            self._claim(partition)
+        self.name, self.topics, self.partitions = name, topics, partitions
+        self._make, self._state, self._log = make, state, log
+        self._tenures: dict[int, _Tenure] = {}
+        for partition in partitions:  # before this process has a share of them
+            self._check(partition)
 
-    def _claim(self, partition: int) -> None:
+    @property
+    def adopted(self) -> Set[int]:
+        """The partitions this process keeps; one whose owner is now another is not among them."""
+        return self._tenures.keys()
+
+    def adopt(self, partition: int) -> None:
+        """Become the partition's owner and go on where the last one stood.
+
+        Raises:
+            NewerVersion: that was a newer program; if it still runs it stays the owner.
+        """
+        self._check(partition)
         claim = retried(self._state.claim, self.name, partition)
-        self._generations[partition] = claim.generation
-        self._checkpoints[partition] = decode_checkpoint(claim.checkpoint)
-        self._send(self._checkpoints[partition].outbox)
+        checkpoint = decode_checkpoint(claim.checkpoint)
+        check_version(checkpoint)
+        tenure = _Tenure(partition, claim.generation, self._make(partition), checkpoint)
+        self._tenures[partition] = tenure
+        self._unless_fenced(tenure, partial(self._send, tenure, checkpoint))
+
+    def release(self, partition: int) -> None:
+        """Forget a partition; all its commits have been called."""
+        del self._tenures[partition]
 
     def positions(self) -> dict[tuple[str, int], Position]:
         """Return behind which position each (topic, partition) is to be read."""
         return {
-            (topic, partition): checkpoint.positions.get(topic, START)
-            for partition, checkpoint in self._checkpoints.items()
+            (topic, partition): tenure.checkpoint.positions.get(topic, START)
+            for partition, tenure in self._tenures.items()
             for topic in self.topics
         }
 
     def step(self, batch: Batch) -> Callable[[], None]:
-        """Fold a batch; return what commits it, to be called once, in order."""
-        previous = self._checkpoints[batch.partition]
-        folded = self._folds[batch.partition].fold(batch, previous.seq + 1)
+        """Fold a batch; return what commits it, to be called once, in order.
+
+        What it commits is written, then what it sends is appended; both are repeated until they succeed, which is safe:
+        records are absolute values, and consumers drop repeated messages. Of a partition with another owner nothing is
+        folded, written or sent.
+        """
+        tenure = self._tenures.get(batch.partition)
+        if tenure is None:
+            return _nothing
+        previous = tenure.checkpoint
+        folded = tenure.fold.fold(batch, previous.seq + 1)
         position = batch.messages[-1].position
         checkpoint = advance(previous, batch.topic, position, len(batch.messages), folded.outbox)
-        self._checkpoints[batch.partition] = checkpoint
-        return partial(self._commit, Commit(batch.partition, folded, checkpoint))
+        tenure.checkpoint = checkpoint
+        return partial(self._unless_fenced, tenure, partial(self._commit, tenure, folded, checkpoint))
 
-    def _commit(self, commit: Commit) -> None:
-        """Write a folded batch, then append what it sends. Both are repeated until they succeed.
+    def _check(self, partition: int) -> None:
+        check_version(decode_checkpoint(retried(self._state.checkpoint, self.name, partition)))
 
-        Repeating is safe: records are absolute values, and consumers drop repeated messages.
+    def _unless_fenced(self, tenure: _Tenure, call: Callable[[], None]) -> None:
+        """Call while the tenure lasts; being fenced ends it."""
+        if self._tenures.get(tenure.partition) is not tenure:
+            return
+        try:
+            call()
+        except Fenced as fenced:
+            logger.warning("%s", fenced)
+            del self._tenures[tenure.partition]
 
-        Raises:
-            Fenced: another process has claimed the partition.
-        """
-        generation = self._generations[commit.partition]
-        payload = encode_checkpoint(commit.checkpoint)
-        retried(self._state.commit, self.name, commit.partition, generation, commit.folded.writes, payload)
-        self._send(commit.folded.outbox)
+    def _commit(self, tenure: _Tenure, folded: Folded, checkpoint: Checkpoint) -> None:
+        self._write(tenure, folded.writes, checkpoint, folded.perishable)
+        self._send(tenure, checkpoint)
 
-    def _send(self, outbox: Sequence[Outgoing]) -> None:
+    def _write(
+        self, tenure: _Tenure, writes: Writes, checkpoint: Checkpoint, perishable: Perishable | None = None
+    ) -> None:
+        payload = encode_checkpoint(checkpoint)
+        retried(self._state.commit, self.name, tenure.partition, tenure.generation, writes, payload, perishable)
+
+    def _send(self, tenure: _Tenure, checkpoint: Checkpoint) -> None:
+        """Append a committed outbox. Events in it are then taken out: they are known again for the dedup horizon only,
+        and of a partition that is idle the next owner may come later than that."""
+        outbox = checkpoint.outbox
         for topic in dict.fromkeys(topic for topic, _, _ in outbox):
-            messages = [(partition, payload) for t, partition, payload in outbox if t == topic]
+            messages = [(to, payload) for t, to, payload in outbox if t == topic]
             retried(self._log.append, topic, messages)
+        if any(topic in REDRIVEN_TO for topic, _, _ in outbox):
+            self._write(tenure, {}, msgspec.structs.replace(checkpoint, outbox=[]))
+
+
+def _nothing() -> None:
+    """Commit nothing."""
 
 
 def retried(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -141,21 +211,38 @@ def build(
     views: Sequence[Step],
     open_log: Callable[[], EventLog],
     *,
+    lease: Lease | None = None,
     stop_at_head: bool = False,
     tick_s: float | None = None,
 ) -> Dataflow:
-    """Return the dataflow that keeps some views; no two of them may read the same topic, ticks apart."""
-    after = {key: position for view in views for key, position in view.positions().items()}
+    """Return the dataflow that keeps some views; no two of them may read the same topic, ticks apart.
+
+    Without a lease the process has the views to itself.
+    """
+    share = Share(views, lease)
     flow = Dataflow(name)
-    source = LogSource(open_log, after, stop_at_head=stop_at_head, tick_s=tick_s)
+    source = LogSource(open_log, share, stop_at_head=stop_at_head, tick_s=tick_s)
+
+    def fold(batch: Batch) -> list[Callable[[], None]]:
+        if batch.topic == MOVE:
+            return [share.move]
+        return [view.step(batch) for view in views if batch.topic in view.topics]
+
     batches = op.input("read_log", flow, source)
-    commits = op.flat_map(
-        "fold_batch", batches, lambda batch: [view.step(batch) for view in views if batch.topic in view.topics]
-    )
-    op.output("commit_batch", commits, _CommitSink())
+    op.output("commit_batch", op.flat_map("fold_batch", batches, fold), _CommitSink())
     return flow
 
 
+def adopt_all(views: Sequence[T_Held]) -> Sequence[T_Held]:
+    """Return views after they have adopted all their partitions: for a process that has them to itself."""
+    Share(views).move()
+    return views
+
+
 def run(flow: Dataflow) -> None:
-    """Run a dataflow in this process until it is stopped, or has read all it was to read."""
+    """Run a dataflow in this process until it is stopped, or has read all it was to read.
+
+    Raises:
+        BytewaxRuntimeError: caused by what a view, the log or a store raised.
+    """
     cli_main(flow, workers_per_process=1)  # type: ignore[no-untyped-call]

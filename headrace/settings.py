@@ -6,10 +6,12 @@ from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from online.adapters.pulsar_url import PULSAR_SCHEMES, parse_pulsar_url
 
 STORE_SCHEMES = ("redis", "rediss", "unix")
 WAREHOUSE_SCHEMES = ("http", "https")
@@ -24,7 +26,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HEADRACE_", env_ignore_empty=True, frozen=True, extra="ignore")
 
-    log: str = Field(default="", description="Event log: redis://, rediss:// or unix:// URL")
+    log: str = Field(default="", description="Event log: pulsar://, pulsar+ssl://, redis://, rediss:// or unix:// URL")
+    pulsar_token: str = Field(default="", description="Token for a Pulsar log whose URL names none")
     state: str = Field(default="", description="State store: redis://, rediss:// or unix:// URL")
     warehouse: str = Field(default="", description="ClickHouse: http(s)://user:key@host:port/database")
     data_dir: Path = Field(default=Path(".headrace"), description="Embedded services, artifacts, spools, logs")
@@ -32,6 +35,12 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65535)] = Field(default=8700, description="Port of the API")
     partitions: Annotated[int, Field(ge=1, le=256)] = Field(
         default=4, description="User partitions of a new log; an existing log keeps its own"
+    )
+    valkey_mb: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Memory of the embedded Valkey in MiB; 0: half of the machine's"
+    )
+    state_flows: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="Processes of the state flow, which share the partitions"
     )
     api_workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="API processes")
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -48,7 +57,23 @@ class Settings(BaseSettings):
             return value
         return tuple(key for key in (part.strip() for part in value.split(",")) if key)
 
-    @field_validator("log", "state")
+    @model_validator(mode="before")
+    @classmethod
+    def _puts_the_token_into_the_url(cls, given: dict[str, object]) -> dict[str, object]:
+        token, url = given.get("pulsar_token"), given.get("log")
+        if not (isinstance(token, str) and isinstance(url, str)):
+            return given
+        return {**given, "log": with_token(url, token)}
+
+    @field_validator("log")
+    @classmethod
+    def _opens_a_log(cls, url: str) -> str:
+        if urlsplit(url).scheme in PULSAR_SCHEMES:
+            parse_pulsar_url(url)
+            return url
+        return _checked(url, (*PULSAR_SCHEMES, *STORE_SCHEMES))
+
+    @field_validator("state")
     @classmethod
     def _opens_a_store(cls, url: str) -> str:
         return _checked(url, STORE_SCHEMES)
@@ -76,6 +101,7 @@ class Settings(BaseSettings):
         for name in ("log", "state", "warehouse"):
             document[name] = without_secret(document[name])
         document["api_keys"] = len(self.api_keys)
+        document["pulsar_token"] = "***" if self.pulsar_token else ""
         return document
 
 
@@ -93,21 +119,34 @@ def load_settings(**overrides: object) -> Settings:
         raise SettingsError(f"{name}{first['msg'].removeprefix('Value error, ')}") from None
 
 
-def own_settings(data_dir: Path, port: int, click_window_s: float | None = None) -> Settings:
+def own_settings(data_dir: Path, port: int, click_window_s: float | None = None, log: str = "") -> Settings:
     """Return the settings of a system for a demo or a proof: embedded services, loopback, no keys.
 
-    URLs of the environment do not count: made-up traffic has no place in the stores they name.
+    URLs of the environment do not count: made-up traffic has no place in the stores they name. `log` is the URL of a
+    log that is meant for it.
     """
     return load_settings(
         data_dir=data_dir,
         port=port,
         host="127.0.0.1",
-        log="",
+        log=log,
         state="",
         warehouse="",
         api_keys=(),
         click_window_s=click_window_s,
     )
+
+
+def with_token(url: str, token: str) -> str:
+    """Return the URL of a Pulsar log with a token, unless it names one; other URLs as they are.
+
+    >>> with_token("pulsar+ssl://host/tenant/shop", "e30.e30.x")
+    'pulsar+ssl://:e30.e30.x@host/tenant/shop'
+    """
+    parts = urlsplit(url)
+    if not token or parts.scheme not in PULSAR_SCHEMES or "@" in parts.netloc or "token_file=" in parts.query:
+        return url
+    return urlunsplit(parts._replace(netloc=f":{quote(token, safe='')}@{parts.netloc}"))
 
 
 def without_secret(url: str) -> str:

@@ -8,15 +8,17 @@ from flows.record import RECORD_VIEW, decode_record_checkpoint
 from flows.state import STATE_VIEW
 from headrace.process import create_topics
 from headrace.settings import Settings
+from headrace.system import FLOWS
 from online.connect import open_log, open_state
 from online.core.catalogue import CATALOGUE_VIEW, ITEM_DOCUMENT, ITEMS
 from online.core.checkpoint import decode_checkpoint
+from online.core.dead_letter import DEAD
 from online.core.join import JOIN_VIEW, OPEN_SLATE
+from online.core.letters import LETTER, LETTER_BYTES
 from online.core.partition import EVENTS, ITEM, USER
-from online.core.update import DEAD
-from online.ports import EventLog, StateStore, Unavailable
+from online.ports import START, EventLog, StateStore, Unavailable
 
-FAMILIES = (USER, ITEM, ITEM_DOCUMENT, OPEN_SLATE)
+FAMILIES = (USER, ITEM, ITEM_DOCUMENT, OPEN_SLATE, LETTER, LETTER_BYTES)
 EVENT_VIEWS = (STATE_VIEW, JOIN_VIEW)
 
 
@@ -32,11 +34,12 @@ def report(settings: Settings) -> dict[str, Any]:
         return {
             "partitions": partitions,
             "families": {name: _footprint(state, name, partitions) for name in FAMILIES},
-            "events": sum(log.extent(EVENTS, p).appended for p in range(partitions)),
-            "dead_letters": log.extent(DEAD, 0).appended,
+            "events": sum(_folded(state, p) + _behind(log, state, STATE_VIEW, EVENTS, p) for p in range(partitions)),
+            "dead_letters": log.behind(DEAD, 0, START),
             "lag": {view: _lag(log, state, view, partitions) for view in EVENT_VIEWS}
             | {CATALOGUE_VIEW: _behind(log, state, CATALOGUE_VIEW, ITEMS, 0)},
             "recorded": _recorded(state, partitions),
+            "flows": {name: _kept(state, name) for name in FLOWS},
         }
     except Unavailable as error:
         raise Unavailable(f"log or state store do not answer ({error}): is 'headrace up' running?") from error
@@ -54,9 +57,18 @@ def _lag(log: EventLog, state: StateStore, view: str, partitions: int) -> list[i
     return [_behind(log, state, view, EVENTS, p) for p in range(partitions)]
 
 
+def _folded(state: StateStore, partition: int) -> int:
+    return decode_checkpoint(state.checkpoint(STATE_VIEW, partition)).folded.get(EVENTS, 0)
+
+
 def _behind(log: EventLog, state: StateStore, view: str, topic: str, partition: int) -> int:
-    folded = decode_checkpoint(state.checkpoint(view, partition)).folded.get(topic, 0)
-    return log.extent(topic, partition).appended - folded
+    position = decode_checkpoint(state.checkpoint(view, partition)).positions.get(topic, START)
+    return log.behind(topic, partition, position)
+
+
+def _kept(state: StateStore, flow: str) -> dict[str, list[int]]:
+    """Return the partitions that each living process of a flow keeps."""
+    return {member: sorted(held) for member, held in sorted(state.roster(flow).items())}
 
 
 def _recorded(state: StateStore, partitions: int) -> dict[str, str]:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from headrace import valkey
 from headrace.keys import KEYS_FILE, Keys, load_keys, prepare_data_dir
-from headrace.settings import Settings
+from headrace.lock import holder
+from headrace.probe import require_data_dir
+from headrace.settings import Settings, SettingsError
 from headrace.supervisor import Service, free_port
 from headrace.warehouse import service as warehouse_service
 
@@ -42,12 +44,14 @@ def plan(settings: Settings, *, flows: tuple[str, ...] = FLOWS, api: bool = True
     data_dir, keys = filled.data_dir, load_keys(filled.data_dir)
     services: list[Service] = []
     if not (settings.log and settings.state):
-        services.append(valkey.service(data_dir, keys.valkey))
+        services.append(valkey.service(data_dir, keys.valkey, settings.valkey_mb * 1024 * 1024))
     embedded_warehouse = _warehouse(data_dir, keys) if warehouse and not settings.warehouse else None
     if embedded_warehouse is not None:
         filled = filled.model_copy(update={"warehouse": embedded_warehouse[1]})
     env = _process_environment(filled)
-    services += [_process("flow", name, env) for name in flows]
+    services += [
+        _flow(name, number, env) for name in flows for number in range(settings.state_flows if name == "state" else 1)
+    ]
     if api:
         services += [_api(filled, number, env) for number in range(settings.api_workers)]
     if embedded_warehouse is not None:
@@ -65,6 +69,38 @@ def located(settings: Settings) -> Settings:
     embedded = valkey.url(valkey.socket_path(data_dir), load_keys(data_dir).valkey)
     urls = {name: getattr(settings, name) or embedded for name in ("log", "state")}
     return settings.model_copy(update={**urls, "data_dir": data_dir})
+
+
+def running(settings: Settings) -> Settings | None:
+    """Return the settings, every URL filled in, of the system that runs in the data directory; None when none does.
+
+    Raises:
+        DataDirError: the data directory cannot be used.
+    """
+    filled = located(settings)
+    if holder(filled.data_dir) is None:
+        return None
+    if filled.warehouse:
+        return filled
+    url = warehouse_service.url(warehouse_service.known_port(filled.data_dir), load_keys(filled.data_dir).warehouse)
+    return filled.model_copy(update={"warehouse": url})
+
+
+def joined(settings: Settings, *services: str) -> Settings:
+    """Return the settings with the URLs of these services ("log", "state", "warehouse"): those given, else those of
+    the system that runs in the data directory.
+
+    Raises:
+        SettingsError: one is missing.
+    """
+    missing = [name for name in services if not getattr(settings, name)]
+    if not missing:
+        return settings
+    require_data_dir(settings)
+    if holder(prepare_data_dir(settings.data_dir)) is None:
+        urls = ", ".join(f"HEADRACE_{name.upper()}" for name in missing)
+        raise SettingsError(f"nothing runs in {settings.data_dir}: start headrace up, or set {urls}")
+    return (running(settings) if "warehouse" in missing else None) or located(settings)
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -89,9 +125,10 @@ def _process_environment(settings: Settings) -> dict[str, str]:
     return {**environment(settings), "OPENBLAS_NUM_THREADS": "1"}
 
 
-def _process(kind: str, name: str, env: dict[str, str]) -> Service:
-    argv = [sys.executable, "-m", "headrace", "run", kind, name]
-    return Service(name=f"{kind}-{name}", argv=argv, ready=lambda: True, env=env)
+def _flow(name: str, number: int, env: dict[str, str]) -> Service:
+    argv = [sys.executable, "-m", "headrace", "flow", name, "--number", str(number)]
+    suffix = f"-{number}" if number else ""
+    return Service(name=f"flow-{name}{suffix}", argv=argv, ready=lambda: True, env=env)
 
 
 def _api(settings: Settings, number: int, env: dict[str, str]) -> Service:

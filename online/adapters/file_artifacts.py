@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from online.ports import Artifact, CorruptArtifact
+from online.ports import Artifact, CorruptArtifact, Fenced
 
 KEEP = 3
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # no separators, no leading dot, and never LATEST
@@ -38,10 +38,13 @@ class FileArtifacts:
         self._root = root
         root.mkdir(parents=True, exist_ok=True)
 
-    def publish(self, name: str, files: Mapping[str, bytes | Path], lineage: Mapping[str, Any]) -> Artifact:
+    def publish(
+        self, name: str, files: Mapping[str, bytes | Path], lineage: Mapping[str, Any], *, after: int | None = None
+    ) -> Artifact:
         """Publish the next version from bytes or from files to copy; the lineage is any JSON object.
 
         Raises:
+            Fenced: `after` is given and is not the newest version.
             ValueError: a name is not of `[a-z0-9._-]`, there is no file, or the lineage holds NaN or infinity.
             TypeError: the lineage is not JSON.
             OSError: it cannot be written; the latest version stays what it was.
@@ -56,6 +59,8 @@ class FileArtifacts:
         _sync_folder(self._root)
         with _turn(folder):
             version = max(_versions(folder), default=0) + 1
+            if after is not None and version != after + 1:
+                raise Fenced(f"{name} {after} is not the newest version: {version - 1} is")
             aside = folder / f"{_ASIDE}{version}"
             shutil.rmtree(aside, ignore_errors=True)
             _write_version(aside, name, version, files, lineage)
@@ -64,6 +69,12 @@ class FileArtifacts:
             _replace_latest(folder, version)
             _remove_old(folder)
         return Artifact(name, version, {f: folder / str(version) / f for f in files}, dict(lineage))
+
+    def newest(self, name: str) -> int:
+        """Return the highest version number there is; 0 when there is none."""
+        _check_names(name)
+        folder = self._root / name
+        return max(_versions(folder), default=0) if folder.exists() else 0
 
     def latest(self, name: str) -> int | None:
         """Return the newest version's number by one small read.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -29,14 +29,17 @@ def connect(url: str, timeout_s: float) -> Redis:
     )
 
 
+_CANNOT_NOW = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError, MasterDownError)
+
+
 @contextmanager
 def answering() -> Iterator[None]:
     """Turn 'the server is away, loading, full or cannot write' into `Unavailable`."""
     try:
         yield
-    except (RedisConnectionError, RedisTimeoutError) as error:
+    except _CANNOT_NOW as error:
         raise Unavailable(str(error)) from error
     except ResponseError as error:
-        if str(error).split(" ", 1)[0] in ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN"):
+        if "MISCONF " in str(error):  # of no class of its own; a pipeline puts the command in front of it
             raise Unavailable(str(error)) from error
         raise

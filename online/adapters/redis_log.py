@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from online.ports import START, Batch, Extent, Message, Position
+import msgspec
+
+from online.ports import START, Batch, Extent, LogError, Message, Position
 
 from .redis_client import KEY_PREFIX, answering, connect
 
@@ -13,11 +15,37 @@ ENTRY_MESSAGES = 500  # most messages in one stream entry
 MAX_SEQ = 2**64 - 1
 LAST = 9999
 
+COUNT = b"n"  # the field of an entry that tells how many messages the partition has had with it
+
 _APPEND = """
 local fields = {}
 for i = 1, #ARGV do fields[2 * i - 1] = i; fields[2 * i] = ARGV[i] end
-redis.call('INCRBY', KEYS[2], #ARGV)
+fields[#fields + 1] = 'n'; fields[#fields + 1] = redis.call('INCRBY', KEYS[2], #ARGV)
 return redis.call('XADD', KEYS[1], '*', unpack(fields))
+"""
+_GROW = "if tonumber(redis.call('GET', KEYS[1])) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end"
+
+# One call for all messages of a partition: of several, one could be refused and the next one, above it, kept.
+_APPEND_FROM = """
+local source, most = ARGV[1], tonumber(ARGV[2])
+local last = tonumber(redis.call('HGET', KEYS[3], source) or -1)
+local fields, total, new = {}, 0, 0
+local function flush()
+  fields[2 * total + 1] = 'n'; fields[2 * total + 2] = redis.call('INCRBY', KEYS[2], total)
+  redis.call('XADD', KEYS[1], '*', unpack(fields))
+  fields, total = {}, 0
+end
+for i = 3, #ARGV, 2 do
+  local offset = tonumber(ARGV[i])
+  if offset > last then
+    last, total, new = offset, total + 1, new + 1
+    fields[2 * total - 1] = total; fields[2 * total] = ARGV[i + 1]
+    if total == most then flush() end
+  end
+end
+if total > 0 then flush() end
+if new > 0 then redis.call('HSET', KEYS[3], source, string.format('%d', last)) end
+return new
 """
 
 
@@ -33,11 +61,18 @@ class RedisLog:
         self._timeout_s = timeout_s
         self._per_entry = float(ENTRY_MESSAGES)  # messages in an entry of the last read: sizes the next
 
-    def create(self, topic: str, partitions: int) -> int:
-        key = f"{KEY_PREFIX}:topic:{topic}"
+    def create(self, topic: str, partitions: int, document: type[msgspec.Struct] | None = None) -> int:
         with answering():
-            self._redis.setnx(key, partitions)
-            return int(cast(bytes, self._redis.get(key)))
+            self._redis.setnx(_topic(topic), partitions)
+        return self.partitions(topic)
+
+    def partitions(self, topic: str) -> int:
+        with answering():
+            return int(cast(bytes | None, self._redis.get(_topic(topic))) or 0)
+
+    def grow(self, topic: str, partitions: int) -> None:
+        with answering():
+            self._redis.eval(_GROW, 1, _topic(topic), partitions)
 
     def append(self, topic: str, messages: Sequence[tuple[int, bytes]]) -> list[Position]:
         chunks = _chunks(messages)
@@ -52,6 +87,17 @@ class RedisLog:
             for i, position in zip(indexes, _positions(entry, len(indexes)), strict=True):
                 positions[i] = position
         return positions
+
+    def append_from(self, source: str, topic: str, messages: Sequence[tuple[int, int, bytes]]) -> int:
+        arguments: dict[int, list[int | bytes]] = {}
+        for offset, partition, payload in messages:
+            arguments.setdefault(partition, []).extend((offset, payload))
+        with answering():
+            pipe = self._redis.pipeline(transaction=False)
+            for partition, pairs in arguments.items():
+                keys = _stream(topic, partition), _counter(topic, partition), _offsets(topic, partition)
+                pipe.eval(_APPEND_FROM, len(keys), *keys, source, ENTRY_MESSAGES, *pairs)
+            return sum(pipe.execute())
 
     def read(self, after: Mapping[tuple[str, int], Position], *, max_messages: int, wait_s: float) -> list[Batch]:
         keys = {_stream(*key).encode(): key for key in after}
@@ -73,18 +119,32 @@ class RedisLog:
         stream = _stream(topic, partition)
         with answering():
             pipe = self._redis.pipeline(transaction=True)
-            pipe.get(_counter(topic, partition))
             pipe.xrange(stream, count=1)
             pipe.xrevrange(stream, count=1)
-            appended, first, last = pipe.execute()
-        return Extent(
-            int(appended or 0),
-            _positions(first[0][0], len(first[0][1]))[0] if first else START,
-            _position(last[0][0], LAST) if last else START,
-        )
+            pipe.memory_usage(stream)
+            first, last, size = pipe.execute()
+        if not first:
+            return Extent(START, START, 0)
+        return Extent(_messages(first, START)[0].position, _position(last[0][0], LAST), int(size))
+
+    def behind(self, topic: str, partition: int, position: Position) -> int:
+        with answering():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.get(_counter(topic, partition))
+            pipe.xrange(_stream(topic, partition), min="-" if position == START else _entry(position), count=1)
+            appended, entries = pipe.execute()
+        if not entries:
+            return 0
+        counted = int(entries[0][1].get(COUNT, 0))
+        return int(appended) - counted + len(_messages(entries, position))
 
     def before(self, topic: str, partition: int, time_s: float) -> Position:
         return _position(b"%d-%d" % (max(0, int(time_s * 1000) - 1), MAX_SEQ), LAST)
+
+    def fill(self) -> float:
+        with answering():
+            memory: Any = self._redis.info("memory")
+        return memory["used_memory"] / memory["maxmemory"] if memory["maxmemory"] else 0.0
 
     def trim(self, topic: str, partition: int, through: Position) -> None:
         if through != START:
@@ -95,12 +155,20 @@ class RedisLog:
         self._redis.close()
 
 
+def _topic(topic: str) -> str:
+    return f"{KEY_PREFIX}:topic:{topic}"
+
+
 def _stream(topic: str, partition: int) -> str:
     return f"{KEY_PREFIX}:{{{partition}}}:log:{topic}"
 
 
 def _counter(topic: str, partition: int) -> str:
     return f"{KEY_PREFIX}:{{{partition}}}:appended:{topic}"
+
+
+def _offsets(topic: str, partition: int) -> str:
+    return f"{KEY_PREFIX}:{{{partition}}}:forwarded:{topic}"
 
 
 def _chunks(messages: Sequence[tuple[int, bytes]]) -> list[tuple[int, list[int]]]:
@@ -127,9 +195,16 @@ def _positions(entry: bytes, messages: int) -> list[Position]:
 
 
 def _entry(position: Position) -> str:
-    """Return the stream id of the entry that holds the position."""
+    """Return the stream id of the entry that holds the position.
+
+    Raises:
+        LogError: it is none of a Redis log.
+    """
     ms, _, rest = position.partition("-")
-    return f"{int(ms)}-{int(rest.partition('.')[0])}"
+    try:
+        return f"{int(ms)}-{int(rest.partition('.')[0])}"
+    except ValueError:
+        raise LogError(f"{position!r} is no position of a Redis log") from None
 
 
 def _resume_id(position: Position) -> str:
@@ -145,7 +220,8 @@ def _resume_id(position: Position) -> str:
 def _messages(entries: Any, after: Position) -> list[Message]:
     found = []
     for entry, fields in entries:
-        for position, payload in zip(_positions(entry, len(fields)), fields.values(), strict=True):
+        payloads = [payload for name, payload in fields.items() if name != COUNT]
+        for position, payload in zip(_positions(entry, len(payloads)), payloads, strict=True):
             if position > after:
                 found.append(Message(position, payload))
     return found

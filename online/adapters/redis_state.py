@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from online.ports import Claim, Fenced
+from online.ports import Claim, Fenced, Perishable
 
 from .redis_client import KEY_PREFIX, answering, connect
 
-# One round trip: check the owner, then write. Each family's arguments are how many of them set and how many delete.
-# A server that cannot write says so at the first command, so that nothing is written by halves.
+# One round trip: check the owner, then write. Each family's arguments are how many of them set for ever, how many for
+# ARGV[3] seconds, and how many delete. A server that cannot write says so at the first command, so that nothing is
+# written by halves.
 _COMMIT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2])
-local at = 3
+local at = 4
 for family = 3, #KEYS do
-    for step, command in ipairs({'HSET', 'HDEL'}) do
+    for step, command in ipairs({'HSET', 'HSETEX', 'HDEL'}) do
         local begin, stop = at + 1, at + tonumber(ARGV[at])
         for i = begin, stop, 4000 do
-            redis.call(command, KEYS[family], unpack(ARGV, i, math.min(i + 3999, stop)))
+            local last = math.min(i + 3999, stop)
+            if command == 'HSETEX' then
+                redis.call(command, KEYS[family], 'EX', ARGV[3], 'FIELDS', (last - i + 1) / 2, unpack(ARGV, i, last))
+            else
+                redis.call(command, KEYS[family], unpack(ARGV, i, last))
+            end
         end
         at = stop + 1
     end
@@ -27,12 +33,55 @@ end
 return 1
 """
 
+# KEYS behind the checkpoint: each live family, the other one, and a name that is free.
+_SWAP = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2])
+for at = 3, #KEYS, 3 do
+    local live, other, free = KEYS[at], KEYS[at + 1], KEYS[at + 2]
+    if redis.call('EXISTS', live) == 1 then redis.call('RENAME', live, free) end
+    if redis.call('EXISTS', other) == 1 then redis.call('RENAME', other, live) end
+    if redis.call('EXISTS', free) == 1 then redis.call('RENAME', free, other) end
+end
+return 1
+"""
+
+# Members of a group: name -> "<end of the lease, server's ms> <partition> <partition> …"
+_LEASE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local members, taken = {}, {}
+local stored = redis.call('HGETALL', KEYS[1])
+for i = 1, #stored, 2 do
+    if stored[i] ~= ARGV[1] then
+        local ends, held = string.match(stored[i + 1], '^(%d+)(.*)$')
+        if tonumber(ends) <= now then
+            redis.call('HDEL', KEYS[1], stored[i])
+        else
+            members[#members + 1] = {stored[i], held}
+            for partition in string.gmatch(held, '%d+') do taken[partition] = true end
+        end
+    end
+end
+local given = ''
+for i = 3, #ARGV do
+    if not taken[ARGV[i]] then given = given .. ' ' .. ARGV[i] end
+end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%d', now + ARGV[2]) .. given)
+members[#members + 1] = {ARGV[1], given}
+return members
+"""
+
+
+_NOTHING = Perishable(0, {})
+
 
 class RedisState:
     """Records in hashes `hr:{p}:state:<family>`; the tag `{p}` keeps a commit on one cluster slot."""
 
     def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
         self._redis = connect(url, timeout_s)
+        self._forgets: bool | None = None  # not asked yet
 
     def get(self, partition: int, family: str, key: str) -> bytes | None:
         with answering():
@@ -43,6 +92,13 @@ class RedisState:
             return []
         with answering():
             return cast("list[bytes | None]", self._redis.hmget(_family(partition, family), list(keys)))
+
+    def get_across(self, partitions: Sequence[int], family: str, keys: Sequence[str]) -> list[bytes | None]:
+        with answering():
+            pipe = self._redis.pipeline(transaction=False)
+            for partition, key in zip(partitions, keys, strict=True):
+                pipe.hget(_family(partition, family), key)
+            return cast("list[bytes | None]", pipe.execute())
 
     def scan(self, partition: int, family: str) -> Iterator[tuple[str, bytes]]:
         with answering():
@@ -57,6 +113,30 @@ class RedisState:
             generation, checkpoint = pipe.execute()
         return Claim(int(generation), checkpoint)
 
+    def lease(self, group: str, member: str, partitions: Collection[int], ttl_s: float) -> dict[str, frozenset[int]]:
+        with answering():
+            members: Any = self._redis.eval(
+                _LEASE, 1, _leases(group), member, int(ttl_s * 1000), *(str(partition) for partition in partitions)
+            )
+        return {name.decode(): frozenset(map(int, held.split())) for name, held in members}
+
+    def roster(self, group: str) -> dict[str, frozenset[int]]:
+        with answering():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.time()
+            pipe.hgetall(_leases(group))
+            (seconds, micros), members = pipe.execute()
+        now, found = seconds * 1000 + micros // 1000, {}
+        for name, lease in members.items():
+            ends, *held = map(int, lease.split())
+            if ends > now:
+                found[name.decode()] = frozenset(held)
+        return found
+
+    def leave(self, group: str, member: str) -> None:
+        with answering():
+            self._redis.hdel(_leases(group), member)
+
     def checkpoint(self, view: str, partition: int) -> bytes | None:
         with answering():
             return cast("bytes | None", self._redis.get(_checkpoint(view, partition)))
@@ -68,14 +148,33 @@ class RedisState:
         generation: int,
         writes: Mapping[str, Mapping[str, bytes | None]],
         checkpoint: bytes,
+        perishable: Perishable | None = None,
     ) -> None:
+        if perishable is None or not self.forgets():
+            perishable = _NOTHING
         keys = [_generation(view, partition), _checkpoint(view, partition)]
-        arguments: list[str | bytes | int] = [generation, checkpoint]
+        arguments: list[str | bytes | int] = [generation, checkpoint, perishable.ttl_s]
         for family, records in writes.items():
             keys.append(_family(partition, family))
-            arguments += _changes(records)
+            arguments += _changes(records, set(perishable.keys.get(family, ())))
         with answering():
             is_owner = self._redis.eval(_COMMIT, len(keys), *keys, *arguments)
+        if not is_owner:
+            raise Fenced(f"{view} of partition {partition} has another owner")
+
+    def forgets(self) -> bool:
+        if self._forgets is None:
+            redis: Any = self._redis
+            with answering():
+                self._forgets = redis.execute_command("COMMAND INFO", "HSETEX") != [None]
+        return self._forgets
+
+    def swap(self, view: str, partition: int, generation: int, families: Mapping[str, str], checkpoint: bytes) -> None:
+        keys = [_generation(view, partition), _checkpoint(view, partition)]
+        for live, other in families.items():
+            keys += (_family(partition, name) for name in (live, other, f"{live}~swap"))
+        with answering():
+            is_owner = self._redis.eval(_SWAP, len(keys), *keys, generation, checkpoint)
         if not is_owner:
             raise Fenced(f"{view} of partition {partition} has another owner")
 
@@ -93,18 +192,25 @@ class RedisState:
         self._redis.close()
 
 
-def _changes(records: Mapping[str, bytes | None]) -> list[str | bytes | int]:
+def _changes(records: Mapping[str, bytes | None], perishable: Container[str]) -> list[str | bytes | int]:
     """Return a family's arguments of `_COMMIT`."""
     kept: list[str | bytes | int] = []
+    passing: list[str | bytes | int] = []
+    gone: list[str | bytes | int] = []
     for name, value in records.items():
-        if value is not None:
-            kept += (name, value)
-    gone = [name for name, value in records.items() if value is None]
-    return [len(kept), *kept, len(gone), *gone]
+        if value is None:
+            gone.append(name)
+        else:
+            (passing if name in perishable else kept).extend((name, value))
+    return [len(kept), *kept, len(passing), *passing, len(gone), *gone]
 
 
 def _family(partition: int, family: str) -> str:
     return f"{KEY_PREFIX}:{{{partition}}}:state:{family}"
+
+
+def _leases(group: str) -> str:
+    return f"{KEY_PREFIX}:leases:{group}"
 
 
 def _generation(view: str, partition: int) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from online.adapters.file_artifacts import FileArtifacts
-from online.ports import Artifact, ArtifactStore, CorruptArtifact
+from online.ports import Artifact, ArtifactStore, CorruptArtifact, Fenced
 
 
 @pytest.fixture
@@ -228,3 +228,18 @@ def test_the_manifest_states_sha256_and_size(store: ArtifactStore, root: Path) -
         "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
         "size": 3,
     }
+
+
+def test_who_follows_another_version_than_the_newest_is_fenced(store: ArtifactStore) -> None:
+    assert store.newest("model") == 0
+    first = store.publish("model", {"a": b"1"}, {}, after=0)
+    second = store.publish("model", {"a": b"2"}, {}, after=first.version)
+
+    for known in (0, first.version):
+        with pytest.raises(Fenced):
+            store.publish("model", {"a": b"9"}, {}, after=known)
+
+    assert store.newest("model") == store.latest("model") == second.version
+    newest = store.open("model")
+    assert newest is not None
+    assert newest.files["a"].read_bytes() == b"2"

@@ -46,7 +46,9 @@ def view_exact(path: Path) -> ExactIndex:
 
 
 def open_view(artifacts: FileArtifacts, clock: Clock) -> ArtifactView:
-    return vectors_view(artifacts=artifacts, build_index=build_exact, clock=clock, config=CONFIG)
+    view = vectors_view(artifacts=artifacts, build_index=build_exact, clock=clock, config=CONFIG)
+    view.adopt(0)
+    return view
 
 
 def read_all(view: ArtifactView, log: Any) -> None:

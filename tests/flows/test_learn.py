@@ -47,7 +47,9 @@ def append(log: Any, *numbers: int) -> None:
 
 
 def open_view(artifacts: FileArtifacts, clock: Clock) -> ArtifactView:
-    return ranker_view(artifacts=artifacts, clock=clock)
+    view = ranker_view(artifacts=artifacts, clock=clock)
+    view.adopt(0)
+    return view
 
 
 def read_all(view: ArtifactView, log: Any, chunk: int = 7) -> None:
@@ -304,3 +306,41 @@ def test_slates_and_clicks_become_a_published_ranker(
     assert all((one.positions, one.clicked) == ([1, 2], [False, True]) for one in examples)
     lineage = newest(artifacts).lineage
     assert (lineage["slates"], lineage["rows"], lineage["clicks"]) == (50, 100, 50)
+
+
+def test_of_two_owners_the_first_to_publish_goes_on_and_the_other_starts_again_behind_it(
+    switched_log: Any, artifacts: FileArtifacts
+) -> None:
+    clock = Clock()
+    append(switched_log, *range(10))
+    zombie, owner = open_view(artifacts, clock), open_view(artifacts, clock)
+    read_all(zombie, switched_log, chunk=100)
+    assert newest(artifacts).version == 1
+
+    read_all(owner, switched_log, chunk=100)  # it opened the store before that
+    assert (set(zombie.adopted), set(owner.adopted)) == ({0}, set())
+    owner.adopt(0)
+    append(switched_log, 10)
+    read_all(owner, switched_log, chunk=100)
+
+    assert newest(artifacts).files[STATE_FILE].read_bytes() == learned(*range(11)).state()
+    append(switched_log, 11)
+    clock.now += PUBLISH_S
+    read_all(zombie, switched_log, chunk=100)
+    assert set(zombie.adopted) == set()
+    assert newest(artifacts).version == 2
+
+
+def test_a_model_that_is_given_up_is_published_with_all_it_has_learned(
+    switched_log: Any, artifacts: FileArtifacts
+) -> None:
+    clock = Clock()
+    append(switched_log, *range(20))
+    view = open_view(artifacts, clock)
+    read_all(view, switched_log, chunk=1)
+    assert newest(artifacts).lineage["slates"] == 1
+
+    view.release(0)
+
+    assert newest(artifacts).lineage["slates"] == 20
+    assert view.positions() == {}

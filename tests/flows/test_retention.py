@@ -8,22 +8,25 @@ from pathlib import Path
 import pytest
 
 from flows.log_source import TICK
-from flows.retention import KEPT_S, TRIM_EVERY_S, Retention
+from flows.retention import KEPT_S, SHORT_FILL, TRIM_EVERY_S, Retention
 from flows.state import STATE_VIEW
+from flows.view import adopt_all
 from online.adapters.file_artifacts import FileArtifacts
 from online.adapters.memory_log import MemoryLog
 from online.adapters.memory_state import MemoryState
 from online.core.catalogue import CATALOGUE_VIEW, ITEMS
 from online.core.checkpoint import Checkpoint, encode_checkpoint
+from online.core.dead_letter import DEAD, VERDICTS
 from online.core.example import EXAMPLES
 from online.core.join import JOIN_VIEW, SLATES
+from online.core.letters import LETTERS_VIEW
 from online.core.partition import EVENTS, USERS
-from online.core.update import DEAD, UPDATES
+from online.core.update import UPDATES
 from online.ports import START, Batch, Position, Unavailable
 from online.world import RANKER, VECTORS
 
 PARTITIONS, SENT = 2, 10
-BY_USER, SINGLE = (EVENTS, USERS, SLATES), (ITEMS, UPDATES, EXAMPLES, DEAD)
+BY_USER, SINGLE = (EVENTS, USERS, SLATES), (ITEMS, UPDATES, EXAMPLES, DEAD, VERDICTS)
 PARTITIONS_OF = [*((topic, p) for topic in BY_USER for p in range(PARTITIONS)), *((topic, 0) for topic in SINGLE)]
 LATER = 1e12  # epoch seconds: everything is old by then
 
@@ -36,6 +39,10 @@ class FlakyLog(MemoryLog):
     """A log that is away for the next few times it is to be trimmed."""
 
     failures = 0
+    used = 0.0
+
+    def fill(self) -> float:
+        return self.used
 
     def trim(self, topic: str, partition: int, through: Position) -> None:
         if self.failures:
@@ -59,7 +66,12 @@ class System:
         for topic, partition in PARTITIONS_OF:
             self.log.create(topic, PARTITIONS if topic in BY_USER else 1)
             self.log.append(topic, [(partition, b"message")] * SENT)
-        for view, topics in ((STATE_VIEW, (EVENTS, USERS)), (JOIN_VIEW, (EVENTS, SLATES)), (CATALOGUE_VIEW, (ITEMS,))):
+        for view, topics in (
+            (STATE_VIEW, (EVENTS, USERS)),
+            (JOIN_VIEW, (EVENTS, SLATES)),
+            (CATALOGUE_VIEW, (ITEMS,)),
+            (LETTERS_VIEW, (DEAD, VERDICTS)),
+        ):
             for partition in range(PARTITIONS):
                 self.commit(view, partition, dict.fromkeys(topics, SENT))
         self.publish(VECTORS, {ITEMS: SENT, UPDATES: SENT})
@@ -67,7 +79,7 @@ class System:
         self.retention = self.retention_by(self.artifacts)
 
     def retention_by(self, artifacts: FileArtifacts) -> Retention:
-        return Retention(
+        retention = Retention(
             log=self.log,
             state=self.state,
             artifacts=artifacts,
@@ -75,6 +87,8 @@ class System:
             partitions=PARTITIONS,
             clock=lambda: self.now,
         )
+        adopt_all([retention])
+        return retention
 
     def commit(self, view: str, partition: int, read: dict[str, int]) -> None:
         claim = self.state.claim(view, partition)
@@ -115,6 +129,15 @@ def test_what_is_young_is_kept(system: System) -> None:
     assert {system.kept(*key) for key in PARTITIONS_OF} == {SENT}
 
 
+def test_a_log_short_of_room_keeps_nothing_for_its_youth_but_all_that_somebody_needs(system: System) -> None:
+    system.archived[EVENTS] = 4
+    system.log.used = SHORT_FILL + 0.1
+    system.retention.trim(time.time() + 1.0)
+
+    kept = {key: system.kept(*key) for key in PARTITIONS_OF}
+    assert kept == {key: SENT - 4 if key[0] == EVENTS else 0 for key in PARTITIONS_OF}
+
+
 @pytest.mark.parametrize(
     ("view", "topic", "others"),
     [
@@ -123,6 +146,8 @@ def test_what_is_young_is_kept(system: System) -> None:
         (JOIN_VIEW, EVENTS, {SLATES: SENT}),
         (JOIN_VIEW, SLATES, {EVENTS: SENT}),
         (CATALOGUE_VIEW, ITEMS, {}),
+        (LETTERS_VIEW, DEAD, {VERDICTS: SENT}),
+        (LETTERS_VIEW, VERDICTS, {DEAD: SENT}),
     ],
 )
 @pytest.mark.parametrize("read", [0, 4])
@@ -174,7 +199,7 @@ def test_nothing_is_trimmed_before_there_is_an_artifact(system: System, tmp_path
     assert [system.kept(topic) for topic in (ITEMS, UPDATES, EXAMPLES, EVENTS)] == [SENT, SENT, SENT, 0]
 
 
-@pytest.mark.parametrize("topic", [EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD])
+@pytest.mark.parametrize("topic", [EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD, VERDICTS])
 @pytest.mark.parametrize("archived", [0, 7])
 def test_nothing_is_trimmed_ahead_of_the_archive(system: System, topic: str, archived: int) -> None:
     system.archived[topic] = archived
@@ -206,3 +231,11 @@ def test_a_log_that_is_away_is_waited_for(system: System) -> None:
 def test_retention_reads_nothing_but_ticks(system: System) -> None:
     assert system.retention.positions() == {}
     assert list(system.retention.topics) == [TICK]
+
+
+def test_only_adopted_partitions_are_trimmed(system: System) -> None:
+    system.retention.release(0)
+    system.retention.trim(LATER)
+
+    kept = {key: system.kept(*key) for key in PARTITIONS_OF}
+    assert kept == {(topic, p): SENT if p == 0 else 0 for topic, p in PARTITIONS_OF}

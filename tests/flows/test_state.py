@@ -10,10 +10,11 @@ from flows.state import catalogue_view, state_view
 from flows.view import build, run
 from online.adapters.memory_state import MemoryState
 from online.core.catalogue import ITEM_DOCUMENT, ITEMS
+from online.core.dead_letter import DEAD
 from online.core.item_stats import decode_item_stats
 from online.core.item_table import ItemTable
 from online.core.partition import EVENTS, ITEM, USER, USERS, PartitionFold, partition_of
-from online.core.update import DEAD, UPDATES, decode_update
+from online.core.update import UPDATES, decode_update
 from online.ports import Batch
 from replay.traffic import random_event
 from schemas.event import encode_event

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
 
 import flows.log_source
 import flows.view
-from flows.view import View, build, run
-from online.core.checkpoint import Folded, decode_checkpoint
-from online.ports import START, Batch, Fenced
+from flows.view import View, adopt_all, build, run
+from online.core.checkpoint import STEP_VERSION, Folded, NewerVersion, decode_checkpoint, encode_checkpoint
+from online.ports import START, Batch
 
 FAMILY = "letters"
 
@@ -62,8 +63,13 @@ def state(switched_state: Any) -> Any:
 
 
 def open_view(log: Any, state: Any, partitions: int = 2) -> View:
-    folds = {p: CountLetters(state, p) for p in range(partitions)}
-    return View("count", ("events",), folds, state=state, log=log)
+    view = new_view(log, state, partitions)
+    adopt_all([view])
+    return view
+
+
+def new_view(log: Any, state: Any, partitions: int = 2, name: str = "count", topic: str = "events") -> View:
+    return View(name, (topic,), range(partitions), partial(CountLetters, state), state=state, log=log)
 
 
 def written(log: Any, letters: str, partition: int = 0) -> Batch:
@@ -158,18 +164,47 @@ def test_killed_before_the_commit_the_next_owner_folds_the_batch_again(log: Any,
     assert counts(state) == {"a": 1, "b": 1}
 
 
-def test_a_fenced_owner_raises_and_writes_and_sends_nothing(log: Any, state: Any) -> None:
+def test_a_fenced_owner_writes_and_sends_nothing_and_knows_it(log: Any, state: Any) -> None:
     old = open_view(log, state)
-    commit = old.step(written(log, "ab"))
+    commits = [old.step(written(log, letters)) for letters in ("ab", "c")]
     new = open_view(log, state)
 
-    with pytest.raises(Fenced):
+    for commit in commits:
         commit()
+    old.step(written(log, "d"))()
 
+    assert old.adopted == {1}
     assert counts(state) == {}
     assert sent(log) == []
     new.step(written(log, "c"))()
     assert counts(state) == {"c": 1}
+
+
+def test_fenced_in_one_partition_a_view_keeps_the_others(log: Any, state: Any) -> None:
+    old, other = open_view(log, state), new_view(log, state)
+    other.adopt(0)
+
+    for partition in (0, 1):
+        old.step(written(log, "a", partition))()
+
+    assert (counts(state, 0), counts(state, 1)) == ({}, {"a": 1})
+    assert old.positions().keys() == {("events", 1)}
+
+
+def test_a_partition_taken_back_is_folded_on_from_what_the_others_committed(log: Any, state: Any) -> None:
+    view, other = open_view(log, state), new_view(log, state)
+    view.step(written(log, "a"))()
+    stale = view.step(written(log, "z"))
+    view.release(0)
+    other.adopt(0)
+    other.step(written(log, "ab"))()
+    other.release(0)
+
+    view.adopt(0)
+    stale()
+    view.step(written(log, "b"))()
+
+    assert counts(state) == {"a": 2, "b": 2}
 
 
 def test_a_view_goes_on_where_each_partition_stands(log: Any, state: Any) -> None:
@@ -189,8 +224,7 @@ def test_a_dataflow_keeps_several_views_and_goes_on_after_a_restart(log: Any, st
     log.port.append("items", [(0, b"x")] * 5)
 
     def views() -> list[View]:
-        items = View("items", ("items",), {0: CountLetters(state, 0)}, state=state, log=log)
-        return [open_view(log, state), items]
+        return [new_view(log, state), new_view(log, state, 1, "items", "items")]
 
     run(build("count", views(), lambda: log, stop_at_head=True))
     written(log, "a", 0)
@@ -201,16 +235,15 @@ def test_a_dataflow_keeps_several_views_and_goes_on_after_a_restart(log: Any, st
     assert len(sent(log)) == 2 * (150 + 60 + 5) + 1  # each claim sends the last commit's messages again
 
 
-def test_a_fenced_owner_ends_its_dataflow(log: Any, state: Any) -> None:
-    written(log, "ab")
-    flow = build("count", [open_view(log, state)], lambda: log, stop_at_head=True)
-    open_view(log, state)
+def test_what_a_newer_program_wrote_is_left_to_its_owner(log: Any, state: Any) -> None:
+    owner = open_view(log, state)
+    owner.step(written(log, "a"))()
+    newer = decode_checkpoint(state.port.checkpoint("count", 0))
+    newer.step_version = STEP_VERSION + 1
+    claim = state.port.claim("count", 0)
+    state.port.commit("count", 0, claim.generation, {}, encode_checkpoint(newer))
 
-    with pytest.raises(Exception) as ended:  # noqa: PT011  Bytewax wraps it
-        run(flow)
+    with pytest.raises(NewerVersion, match="run the newer program"):
+        open_view(log, state)
 
-    causes, error = [], ended.value
-    while error is not None:
-        causes.append(type(error))
-        error = error.__cause__ or error.__context__
-    assert Fenced in causes
+    state.port.commit("count", 0, claim.generation, {}, encode_checkpoint(newer))  # it is still the owner

@@ -73,6 +73,10 @@ def test_any_other_address_needs_keys(host: str) -> None:
         ("click_window_s", 0.0),
         ("log", "memory:"),  # processes do not share it
         ("log", "http://host"),
+        ("log", "pulsar://"),
+        ("log", "pulsar://host/tenant"),
+        ("log", "pulsar+ssl://host?ca=x"),
+        ("state", "pulsar://host"),
         ("state", "redis://"),
         ("state", "redis://host:none"),
         ("state", "unix://"),
@@ -109,6 +113,26 @@ def test_urls_of_a_store_are_taken_as_they_are(url: str) -> None:
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_secret(url) == shown
+
+
+@pytest.mark.parametrize("url", ["pulsar://host", "pulsar+ssl://one:6651,two:6651/shop/live?admin=https://admin"])
+def test_urls_of_a_pulsar_log_are_taken_as_they_are(url: str) -> None:
+    assert load_settings(log=url).log == url
+
+
+def test_a_pulsar_token_becomes_part_of_the_url_and_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_LOG", "pulsar+ssl://host/shop/live")
+    monkeypatch.setenv("HEADRACE_PULSAR_TOKEN", "e30.secret")
+    settings = load_settings()
+
+    assert settings.log == "pulsar+ssl://:e30.secret@host/shop/live"
+    assert "secret" not in str(settings.shown())
+    assert settings.shown()["pulsar_token"] == "***"
+
+
+@pytest.mark.parametrize("url", ["pulsar://:own@host", "pulsar://host?token_file=/t", "redis://host"])
+def test_a_pulsar_token_yields_to_the_url_own_and_means_nothing_elsewhere(url: str) -> None:
+    assert load_settings(log=url, pulsar_token="e30.secret").log == url
 
 
 def test_settings_cannot_be_changed() -> None:

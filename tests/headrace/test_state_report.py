@@ -41,6 +41,7 @@ def test_the_report_counts_records_and_what_is_still_to_fold(
         claim = state.claim(RECORD_VIEW, partition)
         recorded = RecordCheckpoint(recorded={EVENTS: position, "users": "9"} if partition else {EVENTS: position})
         state.commit(RECORD_VIEW, partition, claim.generation, {}, msgspec.msgpack.encode(recorded))
+    state.lease("state", "host:7", [2, 0], 60.0)
     found = report(settings)
     log.close()
     state.close()
@@ -53,6 +54,7 @@ def test_the_report_counts_records_and_what_is_still_to_fold(
     assert found["lag"]["state"] == [sum(at == p for at, _ in messages[40:]) for p in range(PARTITIONS)]
     assert sum(found["lag"]["join"]) == 61
     assert found["lag"]["catalogue"] == 0
+    assert found["flows"] == {"state": {"host:7": [0, 2]}, "learn": {}, "index": {}, "record": {}}
     assert found["recorded"] == {EVENTS: "2", "users": "9"}  # the oldest of the partitions
 
 

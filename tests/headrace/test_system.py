@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from headrace.keys import KEYS_FILE, load_keys
-from headrace.settings import Settings, load_settings
-from headrace.supervisor import Service
-from headrace.system import FLOWS, answers, environment, located, plan
+from headrace.settings import Settings, SettingsError, load_settings
+from headrace.supervisor import Service, Supervisor
+from headrace.system import FLOWS, answers, environment, joined, located, plan
 
 REDIS, CLICKHOUSE = "redis://:key@host:6379/0", "http://user:key@host:8123/x"
 
@@ -148,3 +148,35 @@ def test_something_that_speaks_no_http_is_no_answer() -> None:
         thread.start()
         assert not answers(f"http://127.0.0.1:{server.getsockname()[1]}/")
         thread.join()
+
+
+def test_the_state_flow_runs_in_as_many_processes_as_asked_for_each_with_a_number(tmp_path: Path) -> None:
+    system = plan(Settings(data_dir=tmp_path / "data", state_flows=3), flows=("state", "learn"), api=False)
+
+    flows = [service for service in system.services if service.name.startswith("flow")]
+    assert [service.name for service in flows] == ["flow-state", "flow-state-1", "flow-state-2", "flow-learn"]
+    assert [list(service.argv[-4:]) for service in flows[1:]] == [
+        ["flow", "state", "--number", "1"],
+        ["flow", "state", "--number", "2"],
+        ["flow", "learn", "--number", "0"],
+    ]
+
+
+def test_a_process_joins_the_services_it_is_given(tmp_path: Path) -> None:
+    given = Settings(data_dir=tmp_path / "data", log=REDIS, state=REDIS)
+
+    assert joined(given, "log", "state") == given
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_process_joins_the_system_of_its_data_directory_or_is_told_that_none_runs(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data")
+    with pytest.raises(SettingsError, match="nothing ever ran"):
+        joined(settings, "log", "state")
+    located(settings)
+    with pytest.raises(SettingsError, match="start headrace up, or set HEADRACE_LOG, HEADRACE_STATE"):
+        joined(settings, "log", "state")
+
+    with Supervisor([], tmp_path / "data"):
+        found = joined(settings, "log", "state")
+    assert found.log == found.state == located(settings).log
