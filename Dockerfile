@@ -1,4 +1,4 @@
-# One image for every process of ours: `python -m headrace run flow NAME` or `run api NUMBER`.
+# One image for every process of ours: `python -m headrace flow NAME` or `run api NUMBER`.
 FROM python:3.12-slim AS build
 RUN pip install --no-cache-dir "uv>=0.13,<0.14"
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never

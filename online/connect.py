@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from online.adapters.pulsar_url import PULSAR_SCHEMES
 from online.ports import EventLog, StateStore, Warehouse
 
 _REDIS = ("redis", "rediss", "unix")
@@ -14,7 +15,7 @@ class BadUrl(ValueError):
 
 
 def open_log(url: str, *, timeout_s: float = 5.0) -> EventLog:
-    """Return the event log at `redis://…`, `rediss://…`, `unix://…` or `memory:`.
+    """Return the event log at `pulsar://…`, `pulsar+ssl://…`, `redis://…`, `rediss://…`, `unix://…` or `memory:`.
 
     >>> open_log("memory:").create("events", 4)
     4
@@ -24,11 +25,15 @@ def open_log(url: str, *, timeout_s: float = 5.0) -> EventLog:
         from online.adapters.redis_log import RedisLog
 
         return RedisLog(url, timeout_s=timeout_s)
+    if scheme in PULSAR_SCHEMES:
+        from online.adapters.pulsar_log import PulsarLog
+
+        return PulsarLog(url, timeout_s=timeout_s)
     if scheme == "memory":
         from online.adapters.memory_log import MemoryLog
 
         return MemoryLog()
-    raise BadUrl(f"no event log speaks {scheme or url!r}: use redis://, rediss://, unix:// or memory:")
+    raise BadUrl(f"no event log speaks {scheme or url!r}: use pulsar://, pulsar+ssl://, redis://, rediss:// or unix://")
 
 
 def open_state(url: str, *, timeout_s: float = 5.0) -> StateStore:

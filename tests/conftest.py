@@ -17,7 +17,9 @@ from headrace.warehouse import service as warehouse_service
 from online.adapters.memory_log import MemoryLog
 from online.adapters.memory_state import MemoryState
 from online.ports import Unavailable
-from serving.worker import SINGLE_TOPICS, TOPICS
+from online.topics import SINGLE_TOPICS, USER_TOPICS
+
+pytest_plugins = ("real_brokers",)
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +70,7 @@ def new_ports() -> Callable[[], tuple[Switched, Switched]]:
 
     def make() -> tuple[Switched, Switched]:
         log = MemoryLog()
-        for topics, partitions in ((TOPICS, PARTITIONS), (SINGLE_TOPICS, 1)):
+        for topics, partitions in ((USER_TOPICS, PARTITIONS), (SINGLE_TOPICS, 1)):
             for topic in topics:
                 log.create(topic, partitions)
         return Switched(log), Switched(MemoryState())

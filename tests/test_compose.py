@@ -79,9 +79,9 @@ def test_there_is_an_api_and_every_flow() -> None:
 @every_process
 def test_a_process_runs_a_command_that_exists(name: str) -> None:
     assert 'ENTRYPOINT ["python", "-m", "headrace"]' in DOCKERFILE
-    group, kind, argument = SERVICES[name]["command"]
-    runner = get_command(app).commands[group]
-    assert kind in runner.commands
+    *group, kind, argument = SERVICES[name]["command"]
+    commands = get_command(app).commands
+    assert kind in (commands["run"].commands if group else commands)
     assert argument == ("0" if kind == "api" else name.removeprefix("flow-"))
     assert kind != "flow" or argument in FLOWS
 
@@ -108,6 +108,7 @@ def test_the_stores_keep_what_they_acknowledge() -> None:
     command = " ".join(SERVICES["valkey"]["command"])
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command
+    assert SERVICES["pulsar"]["environment"]["journalSyncData"] == "true"
 
 
 def test_the_image_holds_every_package_and_runs_as_nobody_in_particular() -> None:

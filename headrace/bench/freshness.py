@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -28,9 +29,9 @@ METHOD = (
     "same keep-alive connection until state_as_of.position is another than before the click; the time from the "
     "acknowledgement to the arrival of that slate counts, its computation included. Probes are one after the other "
     f"with random pauses (exponential, {PAUSE_S * 1000:g} ms), over {PROBE_USERS} users of their own. API, flows and "
-    "embedded Valkey run as `headrace up` runs them, recorder and warehouse apart. Background: single events posted "
-    "over HTTP to the same API worker, open loop (Poisson), from a process of its own; background_done_eps is what it "
-    "achieved."
+    "embedded Valkey (which is the log too, unless one was given) run as `headrace up` runs them, recorder and "
+    "warehouse apart. Background: single events posted over HTTP to the same API worker, open loop (Poisson), from a "
+    "process of its own; background_done_eps is what it achieved."
 )
 
 
@@ -42,18 +43,20 @@ def freshness(
     items: int = 2000,
     history: int = 50_000,
     seed: int = 1,
+    log: str = "",
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Measure freshness at each rate of background events."""
+    """Measure freshness at each rate of background events, on the embedded log or on the one at `log`."""
     stream = Stream(users=users, items=items, seed=seed)
-    with rig(flows=FLOWS, api=True) as whole:
+    with rig(flows=FLOWS, api=True, log=log) as whole:
         progress(f"loading {items} items and {history} events")
         load_catalogue(whole.log, stream, time.time())
         whole.until_catalogued()
         until_served(whole, items)
         whole.until_folded(load_events(whole.log, stream, history, whole.partitions))
         runs = [_run(whole, stream, rate, probes, seed, progress) for rate in background_eps]
-    return headed(METHOD, probes * len(runs), {"runs": runs, "users": users, "items": items})
+    document = {"runs": runs, "users": users, "items": items, "log": urlsplit(log).scheme or "embedded"}
+    return headed(METHOD, probes * len(runs), document)
 
 
 def _run(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -17,6 +19,7 @@ from headrace.process import create_topics
 from headrace.settings import Settings
 from headrace.supervisor import Supervisor, free_port
 from headrace.system import plan
+from online.adapters.pulsar_url import DEFAULT_NAMESPACE, PULSAR_SCHEMES
 from online.connect import open_log, open_state
 from online.core.catalogue import CATALOGUE_VIEW, ITEMS
 from online.core.checkpoint import decode_checkpoint
@@ -96,19 +99,37 @@ def wait_until(is_true: Callable[[], bool], complaint: str, *, every_s: float = 
         time.sleep(every_s)
 
 
-def own_settings(directory: Path) -> Settings:
-    """Return settings for embedded services below a directory, whatever the environment says of URLs and keys."""
+def own_settings(directory: Path, log: str = "") -> Settings:
+    """Return settings for embedded services below a directory, whatever the environment says of URLs and keys.
+
+    `log` is the URL of a log that is used in the place of the embedded one.
+    """
     return Settings(
-        data_dir=directory / "data", port=free_port(), host="127.0.0.1", log="", state="", warehouse="", api_keys=()
+        data_dir=directory / "data", port=free_port(), host="127.0.0.1", log=log, state="", warehouse="", api_keys=()
     )
 
 
+def unused(log: str) -> str:
+    """Return the URL of a Pulsar log with a namespace of its own, since a bench begins with an empty log.
+
+    The broker keeps the namespace. Other URLs come back as they are.
+    """
+    parts = urlsplit(log)
+    if parts.scheme not in PULSAR_SCHEMES:
+        return log
+    tenant, namespace = (parts.path.strip("/") or "/".join(DEFAULT_NAMESPACE)).split("/")
+    return urlunsplit(parts._replace(path=f"/{tenant}/{namespace}-{uuid.uuid4().hex[:8]}"))
+
+
 @contextmanager
-def rig(*, flows: tuple[str, ...] = (), api: bool = False, warehouse: bool = False) -> Iterator[Rig]:
-    """Start some of the system's processes on the embedded services, and stop and remove everything at the end."""
+def rig(*, flows: tuple[str, ...] = (), api: bool = False, warehouse: bool = False, log: str = "") -> Iterator[Rig]:
+    """Start some of the system's processes on the embedded services, and stop and remove everything at the end.
+
+    `log` is the URL of a log to use in the place of the embedded one; on Pulsar, a namespace beside the named one.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory,
-        running(own_settings(Path(directory)), flows=flows, api=api, warehouse=warehouse) as started,
+        running(own_settings(Path(directory), unused(log)), flows=flows, api=api, warehouse=warehouse) as started,
     ):
         yield started
 

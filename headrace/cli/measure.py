@@ -14,6 +14,7 @@ app.add_typer(bench, name="bench")
 Seed = Annotated[int, typer.Option(min=0, help="Of the generated traffic.")]
 Users = Annotated[int, typer.Option(min=1, help="Users of the generated traffic.")]
 Items = Annotated[int, typer.Option(min=1, help="Items of the generated traffic.")]
+Log = Annotated[str, typer.Option("--log", help="URL of a log in the place of the embedded one; pulsar://…")]
 
 
 @bench.command()
@@ -33,12 +34,39 @@ def ingest(users: Users = 5000, items: Items = 10_000, seed: Seed = 1, as_json: 
 
 @bench.command()
 @explained
+def log(
+    pulsar: Annotated[str, typer.Option("--log", help="URL of the Pulsar log; without one, only the embedded.")] = "",
+    events: Annotated[int, typer.Option(min=1000, help="Events of each repeat.")] = 60_000,
+    repeats: Annotated[int, typer.Option(min=1, help="Of everything but the latency.")] = 5,
+    rate: Annotated[int, typer.Option(min=1, help="Events per second while the latency is measured.")] = 1000,
+    seconds: Annotated[float, typer.Option(min=1, help="How long the latency is measured.")] = 20.0,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Append, read, end-to-end latency and ingest into the state store, on the embedded log and on Pulsar.
+
+    On the broker a new namespace is left beside the one of the URL.
+
+    Examples:
+
+        headrace bench log --json
+        headrace bench log --log pulsar://127.0.0.1:6650/public/bench --json
+    """
+    from headrace.bench.log import log as run
+
+    document = run(pulsar, events=events, repeats=repeats, rate=rate, seconds=seconds, seed=seed, progress=say)
+    print_json(document) if as_json else print_table(document)
+
+
+@bench.command()
+@explained
 def freshness(
     background_eps: Annotated[str, typer.Option(help="Events per second of background, comma-separated.")] = "0,1000",
     probes: Annotated[int, typer.Option(min=1, help="Clicks to time in each run.")] = 300,
     users: Users = 5000,
     items: Items = 2000,
     seed: Seed = 1,
+    log: Log = "",
     as_json: Json = False,
 ) -> None:
     """Time from an acknowledged click to the first slate that reflects it.
@@ -46,12 +74,13 @@ def freshness(
     Examples:
 
         headrace bench freshness --json
+        headrace bench freshness --log pulsar://127.0.0.1:6650
         headrace bench freshness --background-eps 0,500,2000
     """
     from headrace.bench.freshness import freshness as run
 
     eps = _numbers(background_eps, "--background-eps")
-    document = run(background_eps=eps, probes=probes, users=users, items=items, seed=seed, progress=say)
+    document = run(background_eps=eps, probes=probes, users=users, items=items, seed=seed, log=log, progress=say)
     print_json(document) if as_json else print_table(document)
 
 
@@ -108,6 +137,61 @@ def rebuild(
     print_json(document) if as_json else print_table(document)
     if not document["equal"]:
         raise typer.Exit(1)
+
+
+@bench.command()
+@explained
+def scale(
+    events: Annotated[int, typer.Option(min=1000, help="Events in the log to catch up with.")] = 200_000,
+    partitions: Annotated[int, typer.Option(min=2, max=256, help="Partitions of the log.")] = 16,
+    repeats: Annotated[int, typer.Option(min=1, help="Of one and of two processes each.")] = 3,
+    idle_seconds: Annotated[float, typer.Option(min=1, help="Over which the idle system's CPU is measured.")] = 30.0,
+    users: Users = 5000,
+    items: Items = 10_000,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """How fast one and two processes of the state flow catch up with a log, and what the idle system burns.
+
+    Examples:
+
+        headrace bench scale --json
+        headrace bench scale --events 50000 --repeats 1
+    """
+    from headrace.bench.scale import scale as run
+
+    document = run(
+        events=events,
+        partitions=partitions,
+        repeats=repeats,
+        idle_seconds=idle_seconds,
+        users=users,
+        items=items,
+        seed=seed,
+        progress=say,
+    )
+    print_json(document) if as_json else print_table(document)
+
+
+@bench.command()
+@explained
+def bridge(
+    brokers: Annotated[str, typer.Option(help="host:port of a Kafka to make a topic on.")],
+    events: Annotated[int, typer.Option(min=1000, help="Messages of the topic.")] = 100_000,
+    repeats: Annotated[int, typer.Option(min=1, help="Passes over it by each engine.")] = 3,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Kafka to log through faust and through Bytewax: events per second, CPU per event.
+
+    Examples:
+
+        headrace bench bridge --brokers localhost:9092 --json
+    """
+    from headrace.bench.bridge import bridge as run
+
+    document = run(brokers=brokers, events=events, repeats=repeats, seed=seed, progress=say)
+    print_json(document) if as_json else print_table(document)
 
 
 def _numbers(text: str, option: str) -> list[int]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from usearch.index import Index
 
 from online.adapters.exact_index import ExactIndex, unit_query, unit_vectors
+
+# The wheel of USearch carries a C++ library of its own, which numbers the parts of a locale for both when it is the
+# first to do so; then a regular expression in the system's library, as Pulsar's client has one, ends the process with
+# SIGSEGV. So the system's library sets up its locale before.
+with suppress(OSError, AttributeError):  # a system without this library has no such trouble
+    ctypes.CDLL("libstdc++.so.6")["_ZNSt6locale7classicEv"]()  # std::locale::classic()
+
+from usearch.index import Index
 
 SELF_RECALL = 0.99
 RECALL_AT_10 = 0.95
