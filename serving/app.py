@@ -14,11 +14,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schemas.event import EventIn
+from schemas.identity import MergeIn
 from schemas.item import ItemIn
 from schemas.slate import RecommendIn
 from schemas.user import UserIn
 
-from . import catalogue, events, recommendations
+from . import catalogue, dead_letters, events, identity, recommendations
 from .body import describe
 from .catalogue import ItemBatchIn
 from .events import EventBatchIn
@@ -26,6 +27,9 @@ from .problem import Problem, install, problem_response
 from .worker import Worker
 
 _OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
+_NO_KEY = Problem(
+    401, "no_key", "send a valid key as X-API-Key or bearer token", headers={"WWW-Authenticate": "Bearer"}
+)
 
 
 class _KeyCheck:
@@ -35,19 +39,19 @@ class _KeyCheck:
         self._app, self._digests = app, digests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS and not self._knows(Request(scope)):
-            problem = Problem(
-                401, "no_key", "send a valid key as X-API-Key or bearer token", headers={"WWW-Authenticate": "Bearer"}
-            )
-            await problem_response(problem)(scope, receive, send)
-            return
+        if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS:
+            digest = self._digest(Request(scope))
+            if not any(hmac.compare_digest(digest, known) for known in self._digests):
+                await problem_response(_NO_KEY)(scope, receive, send)
+                return
+            scope.setdefault("state", {})["key"] = digest  # who it is, for what is audited
         await self._app(scope, receive, send)
 
-    def _knows(self, request: Request) -> bool:
+    @staticmethod
+    def _digest(request: Request) -> str:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         given = request.headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
-        digest = sha256(given.encode("latin-1")).hexdigest()  # the bytes of the header, as Starlette decoded them
-        return any(hmac.compare_digest(digest, known) for known in self._digests)
+        return sha256(given.encode("latin-1")).hexdigest()  # the bytes of the header, as Starlette decoded them
 
 
 def create_app(worker: Worker) -> FastAPI:
@@ -65,9 +69,11 @@ def create_app(worker: Worker) -> FastAPI:
         app.add_middleware(_KeyCheck, digests=worker.ports.keys)
     app.include_router(events.router(worker))
     app.include_router(catalogue.router(worker))
+    app.include_router(identity.router(worker))
     app.include_router(recommendations.router(worker))
+    app.include_router(dead_letters.router(worker.ports.dead_letters))
     _add_operations(app, worker)
-    describe(app, [EventIn, EventBatchIn, ItemIn, ItemBatchIn, UserIn, RecommendIn])
+    describe(app, [EventIn, EventBatchIn, ItemIn, ItemBatchIn, UserIn, MergeIn, RecommendIn, *dead_letters.BODIES])
     return app
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Condition, Thread
@@ -16,12 +17,14 @@ from typing import NamedTuple
 
 from online.ports import EventLog, Unavailable
 
-from .spool import Segment, Spool, Spooled, SpoolFull, orphans
+from .spool import CHUNK_BYTES, Segment, Spool, Spooled, SpoolFull, orphans
 
 logger = logging.getLogger(__name__)
 
 SHIP_MESSAGES = 256  # in one append
-RETRY_S = 0.2  # between attempts while the log is away
+RETRY_S = 0.2  # between attempts while the log is away, or the disk full
+FILL_S = 1.0  # between looks how full the log is
+MOST_FILL = 0.8  # of the log's room that events and slates may use; the rest lets the flows work, which make room
 ORPHANS_S = 5.0  # between looks for spools of dead workers
 SPOOL_CAP_BYTES = 256 * 1024 * 1024
 
@@ -41,12 +44,14 @@ class Appender:
     def __init__(self, log: EventLog, directory: Path, name: str, *, cap_bytes: int = SPOOL_CAP_BYTES) -> None:
         self._log, self._directory = log, directory
         self._spool = Spool(directory, name, cap_bytes=cap_bytes)
-        self._adopted: list[Segment] = []
+        self._adopted: deque[Segment] = deque()
         self._changed = Condition()
-        self._queue: list[_Waiting] = []
+        self._queue: deque[_Waiting] = deque()
         self._closing = False
         self._events_until = 0  # spool offset behind which no event waits: before it, new ones queue up behind
         self._away_until = 0.0
+        self._looked_at, self._fill = -FILL_S, 0.0
+        self._refusal, self._refused_until = "", 0.0
         self._thread = Thread(target=self._run, name="appender", daemon=True)
 
     @property
@@ -58,6 +63,11 @@ class Appender:
     def is_log_away(self) -> bool:
         """Say whether the last append failed."""
         return self._away_until > 0.0
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing more can be kept, as far as known from the last attempt, which was just now; else empty."""
+        return self._refusal if time.monotonic() < self._refused_until else ""
 
     @property
     def is_alive(self) -> bool:
@@ -117,24 +127,27 @@ class Appender:
         looked = -ORPHANS_S
         while True:
             waiting, closing = self._wait()
-            if waiting:
-                self._append(waiting)
             if not closing and time.monotonic() - looked > ORPHANS_S and not self._away():
                 looked = time.monotonic()
                 self._adopt()
+            if waiting:
+                self._append(waiting)
             self._ship(sum(len(one.messages) for one in waiting))
             if closing and (self._away() or not self._spool.pending):
                 return
 
     def _wait(self) -> tuple[list[_Waiting], bool]:
-        """Return the events that came in, once there is something to do, and whether it is time to stop."""
+        """Return the events that came in, as many as the log takes at once, and whether it is time to stop."""
         with self._changed:
             if not (self._queue or self._spool.pending or self._adopted or self._closing):
                 self._changed.wait(1.0)
             elif self._away() and not self._queue and not self._closing:
                 self._changed.wait(RETRY_S)
-            waiting, self._queue = self._queue, []
-            return waiting, self._closing
+            waiting, size = [], 0
+            while self._queue and size < CHUNK_BYTES:
+                waiting.append(self._queue.popleft())
+                size += sum(len(payload) for _, _, payload in waiting[-1].messages)
+            return waiting, self._closing and not self._queue
 
     def _away(self) -> bool:
         return time.monotonic() < self._away_until
@@ -142,7 +155,7 @@ class Appender:
     def _append(self, waiting: Sequence[_Waiting]) -> None:
         messages = [message for one in waiting for message in one.messages]
         error: Exception | None = None
-        if self._events_until or not self._sent(messages):
+        if self._adopted or self._events_until or not self._sent(messages):
             error = self._spool_events(messages)
         for one in waiting:
             one.done(error)
@@ -151,17 +164,28 @@ class Appender:
         if self._away():
             return False
         try:
+            self._check_room()
             for topic in dict.fromkeys(topic for topic, _, _ in messages):
                 self._log.append(topic, [(p, payload) for t, p, payload in messages if t == topic])
         except Unavailable as error:
             if not self._away_until:
-                logger.warning("the log is away, spooling to %s: %s", self._spool.path, error)
+                logger.warning("the log is away, spooling to %s: %s", self._directory, error)
             self._away_until = time.monotonic() + RETRY_S
             return False
         if self._away_until:
             logger.warning("the log is back")
             self._away_until = 0.0
         return True
+
+    def _check_room(self) -> None:
+        """Raise `Unavailable` while the log is so full that the flows need what is left."""
+        if time.monotonic() - self._looked_at >= FILL_S:
+            self._fill = self._log.fill()
+            self._looked_at = time.monotonic()
+        if self._fill >= MOST_FILL:
+            raise Unavailable(
+                f"the log is full: {self._fill:.0%} of its room is used, at {MOST_FILL:.0%} it takes no more"
+            )
 
     def _spool_events(self, messages: Sequence[Spooled]) -> Exception | None:
         try:
@@ -170,34 +194,44 @@ class Appender:
                 self._events_until = self._spool.appended
             segment.sync()  # outside the lock: slates are kept meanwhile
         except (SpoolFull, OSError) as error:
-            return Refused(f"the log does not answer and the spool cannot take more: {error}")
+            why = error.strerror if isinstance(error, OSError) else error
+            self._refusal = f"the log does not answer and the spool cannot take more: {why}"
+            self._refused_until = time.monotonic() + RETRY_S
+            return Refused(self._refusal)
         return None
 
     def _ship(self, came_in: int) -> None:
-        """Ship a chunk of each spool, and more of the own: a backlog shrinks however fast events come in."""
-        shipped = 0
-        while self._spool.pending and shipped < max(1, 2 * came_in):
-            messages, end = self._spool.peek(SHIP_MESSAGES)
-            if not self._sent(messages):
-                return
-            shipped += len(messages)
-            with self._changed:
-                self._spool.release(end)
-                if end >= self._events_until:
-                    self._events_until = 0
-        if self._adopted and self._ship_adopted(self._adopted[0]):
-            del self._adopted[0]
+        """Ship from the spools, more than came in: a backlog shrinks however fast events come in.
 
-    def _ship_adopted(self, segment: Segment) -> bool:
-        """Ship one chunk of an orphan; say whether that was all."""
+        Those of dead workers go first: the own one holds what came after.
+        """
+        shipped = 0
+        while (self._adopted or self._spool.pending) and shipped < max(1, 2 * came_in):
+            sent = self._ship_adopted() if self._adopted else self._ship_own()
+            if not sent:
+                return
+            shipped += sent
+
+    def _ship_own(self) -> int:
+        messages, end = self._spool.peek(SHIP_MESSAGES)
+        if not self._sent(messages):
+            return 0
+        with self._changed:
+            self._spool.release(end)
+            if end >= self._events_until:
+                self._events_until = 0
+        return len(messages)
+
+    def _ship_adopted(self) -> int:
+        segment = self._adopted[0]
         messages, end = segment.peek(SHIP_MESSAGES)
         if not self._sent(messages):
-            return False
+            return 0
         segment.release(end)
-        if segment.pending:
-            return False
-        segment.close()
-        return True
+        if not segment.pending:
+            segment.close()
+            self._adopted.popleft()
+        return len(messages)
 
     def _adopt(self) -> None:
         for segment in orphans(self._directory):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Path, Request
@@ -11,7 +13,9 @@ from pydantic_core import from_json
 
 from schemas.fields import PRINTABLE
 
-from .problem import MAX_MESSAGE, Problem, field_errors, invalid
+from .admission import REQUEST_BYTES
+from .problem import MAX_MESSAGE, Problem, field_errors, invalid, not_kept, overloaded
+from .worker import Worker
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 REF = "#/components/schemas/{model}"
@@ -28,17 +32,48 @@ async def read_body(request: Request) -> bytes:
     Raises:
         Problem: 413 when it is larger than `MAX_BODY_BYTES`.
     """
+    return b"".join([chunk async for chunk in _chunks(request)]).removeprefix(BOM)
+
+
+@asynccontextmanager
+async def admitted_body(worker: Worker, request: Request) -> AsyncIterator[bytes]:
+    """Give the body of a request that brings much, to a block that keeps it: it counts as waiting until the end.
+
+    Raises:
+        Problem: 429 when too much waits already, 503 when nothing can be kept now; both before anything is parsed.
+    """
+    refusal = worker.appender.refusal
+    with worker.admission.place() as place:
+        is_admitted = not refusal and place.take(REQUEST_BYTES) and place.fits(_declared_bytes(request))
+        if is_admitted or "expect" not in request.headers:  # who waits for 100-continue has not sent its body
+            chunks: list[bytes] = []
+            async for chunk in _chunks(request):
+                is_admitted = is_admitted and place.take(len(chunk))
+                # The rest is read all the same: a connection that is closed amid a body loses the answer.
+                chunks.append(chunk) if is_admitted else chunks.clear()
+        if not is_admitted:
+            worker.metrics.refused.labels("not_kept" if refusal else "overloaded").inc()
+            raise not_kept(refusal) if refusal else overloaded(worker.admission.wait_s())
+        body = b"".join(chunks).removeprefix(BOM)
+        del chunks
+        yield body
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
     too_large = Problem(413, "too_large", f"a body holds at most {MAX_BODY_BYTES} bytes: send smaller batches")
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > MAX_BODY_BYTES:
+    if _declared_bytes(request) > MAX_BODY_BYTES:
         raise too_large
-    chunks, size = [], 0
+    size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > MAX_BODY_BYTES:
             raise too_large
-        chunks.append(chunk)
-    return b"".join(chunks).removeprefix(BOM)
+        yield chunk
+
+
+def _declared_bytes(request: Request) -> int:
+    length = request.headers.get("content-length", "0")
+    return int(length) if length.isdigit() else 0
 
 
 def parse(model: type[M], body: bytes) -> M:

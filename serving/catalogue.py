@@ -21,7 +21,7 @@ from schemas.item import Item, ItemIn, accept_item, encode_item
 from schemas.user import UserIn, accept_user, encode_user
 
 from .appender import Refused
-from .body import PathId, parse, parse_rows, read_body, takes
+from .body import PathId, admitted_body, parse, parse_rows, read_body, takes
 from .problem import Problem, ProblemOut, field_errors, invalid, not_kept
 from .spool import Spooled
 from .worker import Worker
@@ -79,26 +79,40 @@ def _add_items(routes: APIRouter, worker: Worker) -> None:
         await _put(worker, [msgspec.structs.replace(item, deleted=True, updated_at=time.time())])
         return Response(status_code=204)
 
-    @routes.post("/v1/items:batch", status_code=202, responses=PROBLEMS, openapi_extra=takes(ItemBatchIn))
+    @routes.post(
+        "/v1/items:batch",
+        status_code=202,
+        responses={**PROBLEMS, 429: {"model": ProblemOut}},
+        openapi_extra=takes(ItemBatchIn),
+    )
     async def post_items(request: Request) -> Response:
         """Create or replace up to 1,000 items; one bad row never fails the others."""
-        items, errors = [], []
-        for index, row in enumerate(parse_rows(await read_body(request), "items", MAX_ITEMS)):
-            if index % TURN_ROWS == TURN_ROWS - 1:
-                await asyncio.sleep(0)
-            try:
-                document = ItemIn.model_validate(row)
-            except ValidationError as error:
-                errors.append({"index": index, **field_errors(error, ItemIn)[0]})
-                continue
-            if document.item_id is None:
-                errors.append({"index": index, "code": "missing", "field": "item_id", "message": "give item_id"})
-                continue
-            items.append(_accepted(worker, document, document.item_id))
-        if items:
-            await _put(worker, items)
+        async with admitted_body(worker, request) as body:
+            async with worker.admission.turn:
+                items, errors = await _sorted(worker, body)
+            if items:
+                await _put(worker, items)
         answer = {"accepted": len(items), "rejected": len(errors), "errors": errors}
         return Response(msgspec.json.encode(answer), 202, media_type=JSON)
+
+
+async def _sorted(worker: Worker, body: bytes) -> tuple[list[Item], list[dict[str, Any]]]:
+    """Return the items of a batch, and why rows are none."""
+    items: list[Item] = []
+    errors: list[dict[str, Any]] = []
+    for index, row in enumerate(parse_rows(body, "items", MAX_ITEMS)):
+        if index % TURN_ROWS == TURN_ROWS - 1:
+            await asyncio.sleep(0)
+        try:
+            document = ItemIn.model_validate(row)
+        except ValidationError as error:
+            errors.append({"index": index, **field_errors(error, ItemIn)[0]})
+            continue
+        if document.item_id is None:
+            errors.append({"index": index, "code": "missing", "field": "item_id", "message": "give item_id"})
+            continue
+        items.append(_accepted(worker, document, document.item_id))
+    return items, errors
 
 
 def _add_users(routes: APIRouter, worker: Worker) -> None:
@@ -191,5 +205,7 @@ def _described(worker: Worker, user_id: str, record: UserRecord) -> dict[str, An
         "purchased": list(record.purchased),
         "hidden": list(record.hidden),
         "events": {EVENT_TYPES[code]: count for code, count in record.counts.items()},
+        "clamped": record.clamped,
+        "dropped_late": record.dropped_late,
         "position": record.position,
     }

@@ -14,18 +14,20 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
+from online.core.catalogue import stamp
 from online.core.partition import EVENTS
 from schemas.event import Event, EventIn, accept, encode_event
 from schemas.fields import Edge
 
 from .appender import Refused
-from .body import check_rows, parse_rows, read_body, takes
+from .body import admitted_body, check_rows, parse_rows, takes
 from .problem import ProblemOut, field_errors, invalid, not_kept
+from .spool import Spooled
 from .worker import Worker
 
 MAX_EVENTS = 1000
 REMEMBERED_IDS = 50_000
-TURN_ROWS = 100  # after so many rows, other requests get their turn
+TURN_S = 0.002  # after so long, other requests get their turn
 
 
 class EventBatchIn(Edge):
@@ -71,11 +73,12 @@ class _RecentIds:
 
 @dataclass(slots=True)
 class _Sorted:
-    """The rows of a request: events to keep by their dedup key, rows refused, and how many were there before."""
+    """The rows of a request: messages to keep by their dedup key, rows refused, and how many were there before."""
 
-    events: dict[tuple[str, str], Event] = field(default_factory=dict)
+    events: dict[tuple[str, str], Spooled] = field(default_factory=dict)
     errors: list[dict[str, Any]] = field(default_factory=list)
     duplicates: int = 0
+    clamped: int = 0
 
 
 def router(worker: Worker) -> APIRouter:
@@ -87,18 +90,19 @@ def router(worker: Worker) -> APIRouter:
         "/v1/events",
         status_code=202,
         response_model=AcceptedOut,
-        responses={422: {"model": ProblemOut}, 413: {"model": ProblemOut}, 503: {"model": ProblemOut}},
+        responses={code: {"model": ProblemOut} for code in (413, 422, 429, 503)},
         openapi_extra=takes(EventIn, EventBatchIn),
     )
     async def post_events(request: Request) -> Response:
         """Keep events: one object, `{"events": [...]}` of at most 1,000, or NDJSON. 202 means kept."""
         began = time.perf_counter()
-        rows, is_single = _rows(await read_body(request), request.headers.get("content-type", "").lower())
-        found = await _sorted(rows, is_single, recent)
-        if found.events:
+        async with admitted_body(worker, request) as body:
+            async with worker.admission.turn:
+                found = await _sorted(worker, body, request.headers.get("content-type", "").lower(), recent)
+            del body
             await _keep(worker, list(found.events.values()))
-            for key in found.events:
-                recent.add(key)
+        for key in found.events:
+            recent.add(key)
         took = time.perf_counter() - began
         _count(worker, found, took)
         answer = {
@@ -113,12 +117,14 @@ def router(worker: Worker) -> APIRouter:
     return routes
 
 
-async def _sorted(rows: Iterator[tuple[int, bytes | JsonValue]], is_single: bool, recent: _RecentIds) -> _Sorted:
-    received_at = time.time()
+async def _sorted(worker: Worker, body: bytes, content_type: str, recent: _RecentIds) -> _Sorted:
+    received_at, turn_began = time.time(), time.perf_counter()
+    rows, is_single = _rows(body, content_type)
     found = _Sorted()
     for index, row in rows:
-        if index % TURN_ROWS == TURN_ROWS - 1:
+        if time.perf_counter() - turn_began > TURN_S:
             await asyncio.sleep(0)
+            turn_began = time.perf_counter()
         try:
             event = EventIn.model_validate_json(row) if isinstance(row, bytes) else EventIn.model_validate(row)
         except ValidationError as error:
@@ -132,8 +138,15 @@ async def _sorted(rows: Iterator[tuple[int, bytes | JsonValue]], is_single: bool
         if key in recent or key in found.events:
             found.duplicates += 1
         else:
-            found.events[key] = accepted
+            found.events[key] = _message(worker, accepted)
+            found.clamped += accepted.clamped_s > 0.0
     return found
+
+
+def _message(worker: Worker, event: Event) -> Spooled:
+    """Return what is logged of an event, with the facets of its items as the catalogue knows them now."""
+    stamp(event, worker.world.table.facets)
+    return EVENTS, worker.partition(event.user_key), encode_event(event)
 
 
 def _count(worker: Worker, found: _Sorted, took_s: float) -> None:
@@ -141,16 +154,13 @@ def _count(worker: Worker, found: _Sorted, took_s: float) -> None:
     metrics.events.labels("accepted").inc(len(found.events))
     metrics.events.labels("duplicate").inc(found.duplicates)
     metrics.events.labels("rejected").inc(len(found.errors))
-    metrics.clamped.inc(sum(event.clamped_s > 0.0 for event in found.events.values()))
+    metrics.clamped.inc(found.clamped)
     metrics.ingest_seconds.observe(took_s)
 
 
-async def _keep(worker: Worker, events: Sequence[Event]) -> None:
-    table = worker.world.table
-    for event in events:
-        for item in event.items:
-            item.categories, item.brand, item.price_tier = table.facets(item.item_id)
-    messages = [(EVENTS, worker.partition(event.user_key), encode_event(event)) for event in events]
+async def _keep(worker: Worker, messages: Sequence[Spooled]) -> None:
+    if not messages:
+        return
     try:
         await worker.appender.append(messages)
     except Refused as error:

@@ -25,6 +25,12 @@ class Metrics:
         self.ingest_seconds = Histogram(
             "headrace_ingest_seconds", "Time until events were kept", buckets=_BUCKETS, registry=self.registry
         )
+        self.refused = Counter(
+            "headrace_refused_requests", "Requests of events or items not taken", ["code"], registry=self.registry
+        )
+        self.waiting_bytes = Gauge(
+            "headrace_waiting_bytes", "Bytes of requests taken and not yet kept", registry=self.registry
+        )
         self.spooled_bytes = Gauge("headrace_spooled_bytes", "Bytes waiting for the log", registry=self.registry)
         self.items = Gauge("headrace_items", "Items known to the worker", registry=self.registry)
         self.log_away = Gauge("headrace_log_away", "1 while the log does not answer", registry=self.registry)

@@ -107,7 +107,8 @@ def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseMode
     for part in loc:
         if part in model.model_fields:
             annotation = model.model_fields[str(part)].annotation
-            inner = (kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel))
+            kinds = (annotation, *get_args(annotation))
+            inner = (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
             model = next(inner, model)
     return model
 
@@ -119,9 +120,15 @@ def invalid(errors: Sequence[Mapping[str, str]]) -> Problem:
     return Problem(422, "invalid", detail, errors=errors)
 
 
-def not_kept(error: Exception) -> Problem:
+def not_kept(error: Exception | str) -> Problem:
     """Return the 503 problem of something that could be kept nowhere."""
     return Problem(503, "not_kept", f"{error}; send it again later", headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+def overloaded(wait_s: int) -> Problem:
+    """Return the 429 problem of more than can be kept at this rate; `wait_s` in whole seconds."""
+    detail = f"more comes in than can be kept: send it again after {wait_s} s"
+    return Problem(429, "overloaded", detail, headers={"Retry-After": str(wait_s)})
 
 
 def install(app: FastAPI) -> None:

@@ -17,7 +17,7 @@ from online.core.policy_document import SIMILAR_POLICY, SOURCES
 from online.core.record import UserRecord
 from online.pipeline import SlateRequest, is_showable, recommend
 from online.ports import Unavailable
-from online.request import UnknownPolicy, resolve
+from online.request import Known, UnknownPolicy, look_up, resolve
 from online.world import World
 from schemas.fields import PRINTABLE
 from schemas.slate import DEFAULT_SLATE, MAX_SLATE, RecommendIn, Slate, SlateOut, encode_slate
@@ -75,13 +75,14 @@ def router(worker: Worker) -> APIRouter:
 def _answer(worker: Worker, ask: RecommendIn) -> Response:
     stages = _Stages()
     request = _resolved(worker, ask)
-    record, degraded = _record(worker, request.user_key)
+    known, degraded = _known(worker, ask)
+    record = known.record
     stages("record")
     world = worker.world.frozen()
     slate = recommend(world, request, record, degraded=degraded, stopwatch=stages)
     while not is_showable(world, slate):  # the follower has just applied a takedown that hits it
         slate = recommend(world, request, record, degraded=degraded, stopwatch=stages)
-    slate.stages_us = stages.us
+    slate.stages_us, slate.records = stages.us, dict(known.positions)
     try:
         worker.appender.keep((SLATES, slate.partition, encode_slate(slate)))
     except (SpoolFull, OSError) as error:
@@ -93,13 +94,11 @@ def _answer(worker: Worker, ask: RecommendIn) -> Response:
     return Response(payload, media_type="application/json")
 
 
-def _record(worker: Worker, key: str | None) -> tuple[UserRecord | None, str]:
-    if key is None:
-        return None, ""
+def _known(worker: Worker, ask: RecommendIn) -> tuple[Known, str]:
     try:
-        return worker.record(key), ""
+        return look_up(ask, worker.records), ""
     except Unavailable as error:
-        return None, f"no user record: {error}"
+        return Known(None), f"no user record: {error}"
 
 
 def _resolved(worker: Worker, ask: RecommendIn) -> SlateRequest:

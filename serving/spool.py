@@ -12,11 +12,11 @@ import fcntl
 import logging
 import os
 import struct
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
 from zlib import crc32
 
 import msgspec
@@ -131,11 +131,11 @@ class Spool:
 
     def __init__(self, directory: Path, name: str, *, cap_bytes: int) -> None:
         self._directory, self._cap = directory, cap_bytes
-        self._prefix = f"{name}-{uuid4().hex[:8]}"  # a worker that follows under the same name meets no old file
+        # A worker that follows under the same name meets no old file, and its own ones sort behind them.
+        self._prefix = f"{name}-{time.time_ns():016x}"
         self._made = 0
         self._segments: deque[Segment] = deque()
         self._shipped = self._appended = self._base = 0  # base: offset at which the first segment begins
-        self._extend()
 
     @property
     def path(self) -> Path:
@@ -164,8 +164,8 @@ class Spool:
         """
         frames = b"".join(map(_frame, messages))
         if self.pending + len(frames) > self._cap:
-            raise SpoolFull(f"{self.path.name} holds {self.pending} bytes of at most {self._cap}")
-        if self._segments[-1].size >= SEGMENT_BYTES:
+            raise SpoolFull(f"it holds {self.pending} bytes of at most {self._cap}")
+        if not self._segments or self._segments[-1].size >= SEGMENT_BYTES:
             self._extend()
         segment = self._segments[-1]
         segment.append(frames)
@@ -222,8 +222,8 @@ def _check_linked(file: BinaryIO, path: Path) -> None:
 
 
 def orphans(directory: Path) -> Iterator[Segment]:
-    """Yield the segments whose workers are dead, locked by this process now; those of one worker in order."""
-    for path in sorted(directory.glob("*.spool")):
+    """Yield the segments whose workers are dead, locked by this process now: in order, by when their workers began."""
+    for path in sorted(directory.glob("*.spool"), key=lambda path: path.stem.split("-")[-2:]):
         try:
             segment = Segment(path)
         except BlockingIOError:

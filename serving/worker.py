@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from online.core.catalogue import ITEMS
-from online.core.example import EXAMPLES
-from online.core.join import SLATES
-from online.core.partition import EVENTS, USER, USERS, partition_of
+from online.core.expiry import living
+from online.core.partition import USER, partition_of
 from online.core.record import UserRecord, decode_record
-from online.core.update import DEAD, UPDATES
+from online.dead_letters import DeadLetters
 from online.ports import Artifact, ArtifactStore, EventLog, StateStore, Unavailable
 from online.world import Vectors, World
 
+from .admission import Admission
 from .appender import Appender
 from .breaker import Breaker
 from .follower import Follower
@@ -26,9 +25,6 @@ from .metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-TOPICS = (EVENTS, USERS, SLATES)
-"""Topics with one partition per user partition; the others have a single one."""
-SINGLE_TOPICS = (ITEMS, UPDATES, EXAMPLES, DEAD)
 STATE_DEADLINE_S = 0.02
 STATE_RESTS_S = (0.02, 1.0)  # first and longest rest after a failed read
 
@@ -41,6 +37,7 @@ class Ports:
     state: StateStore  # opened with a deadline of about `STATE_DEADLINE_S`
     artifacts: ArtifactStore
     open_vectors: Callable[[Artifact], Vectors]
+    dead_letters: DeadLetters
     spool_directory: Path
     partitions: int
     name: str
@@ -54,6 +51,8 @@ class Worker:
         self.ports, self.world = ports, world
         self.partitions = ports.partitions
         self.metrics = Metrics()
+        self.admission = Admission(clock=time.monotonic)
+        self.metrics.waiting_bytes.set_function(lambda: self.admission.waiting_bytes)
         self.appender = Appender(ports.open_log(), ports.spool_directory, ports.name)
         self.follower = Follower(
             world,
@@ -92,13 +91,30 @@ class Worker:
         return partition_of(user_key, self.partitions)
 
     def record(self, user_key: str) -> UserRecord | None:
-        """Return the user's record, None when there is none.
+        """Return the user's record, None when there is none, or nothing has touched it for long.
 
         Raises:
             Unavailable: the state store does not answer in time, or what it holds is no record of this version.
         """
-        payload = self._state_breaker.call(lambda: self.ports.state.get(self.partition(user_key), USER, user_key))
-        try:
-            return None if payload is None else decode_record(payload)
-        except msgspec.MsgspecError as error:
-            raise Unavailable(f"the record cannot be read: {error}") from error
+        partition = self.partition(user_key)
+        payload = self._state_breaker.call(lambda: self.ports.state.get(partition, USER, user_key))
+        return _decoded(payload, time.time())
+
+    def records(self, user_keys: Sequence[str]) -> list[UserRecord | None]:
+        """Return several users' records in one round trip.
+
+        Raises:
+            Unavailable: as in `record`.
+        """
+        if len(user_keys) == 1:
+            return [self.record(user_keys[0])]
+        partitions = [self.partition(key) for key in user_keys]
+        payloads = self._state_breaker.call(lambda: self.ports.state.get_across(partitions, USER, user_keys))
+        return [_decoded(payload, time.time()) for payload in payloads]
+
+
+def _decoded(payload: bytes | None, now: float) -> UserRecord | None:
+    try:
+        return None if payload is None else living(decode_record(payload), now)
+    except msgspec.MsgspecError as error:
+        raise Unavailable(f"the record cannot be read: {error}") from error

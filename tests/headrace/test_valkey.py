@@ -38,7 +38,7 @@ def test_the_wheel_holds_a_server_that_runs() -> None:
 
 
 def test_the_configuration_quotes_what_could_end_a_line() -> None:
-    lines = valkey.config(Path('/a "b"/c\\d'), Path("/s"), "key").splitlines()
+    lines = valkey.config(Path('/a "b"/c\\d'), Path("/s"), "key", 10**9).splitlines()
 
     assert 'dir "/a \\"b\\"/c\\\\d"' in lines
 
@@ -53,6 +53,12 @@ def test_it_appends_every_write_and_listens_on_the_socket_only(client: Redis) ->
         "port": "0",
         "unixsocketperm": "700",
     }
+
+
+def test_its_memory_is_bounded_by_half_of_the_machines_and_nothing_is_evicted(client: Redis) -> None:
+    settings = client.config_get("maxmemory", "maxmemory-policy")
+
+    assert settings == {"maxmemory": str(valkey.machine_memory() // 2), "maxmemory-policy": "noeviction"}
 
 
 def test_it_asks_for_the_password(redis_url: str) -> None:

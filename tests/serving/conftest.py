@@ -15,12 +15,13 @@ import pytest
 from fastapi import FastAPI
 
 import serving.follower
-from flows.state import catalogue_view, state_view
-from flows.view import View
+from flows.state import catalogue_view, letters_view, state_view
+from flows.view import View, adopt_all
 from online.adapters.exact_index import ExactIndex
 from online.adapters.file_artifacts import FileArtifacts
 from online.core.item_table import ItemTable
 from online.core.join import SLATES
+from online.dead_letters import DeadLetters
 from online.ports import EventLog
 from online.world import World, read_vectors
 from schemas.slate import Slate, decode_slate
@@ -38,13 +39,14 @@ class StateFlow:
         self._views: list[View] = [
             state_view(state=state, log=log, partitions=PARTITIONS),
             catalogue_view(state=state, log=log),
+            letters_view(state=state, log=log, partitions=PARTITIONS),
         ]
         self._closing = Event()
         self._thread = Thread(target=self._run)
         self._thread.start()
 
     def _run(self) -> None:
-        after = {key: position for view in self._views for key, position in view.positions().items()}
+        after = {key: position for view in adopt_all(self._views) for key, position in view.positions().items()}
         while not self._closing.is_set():
             for batch in self._log.read(after, max_messages=1000, wait_s=0.02):
                 for view in self._views:
@@ -106,6 +108,7 @@ class System:
                 open_log=lambda: log,
                 state=state,
                 artifacts=self.artifacts,
+                dead_letters=DeadLetters(log=log, state=state),
                 open_vectors=lambda artifact: read_vectors(artifact, view_exact),
                 spool_directory=self.spools,
                 partitions=PARTITIONS,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,55 @@ def test_a_worker_that_stops_while_the_log_is_away_leaves_its_spool_to_the_next(
     open_appender()
 
     eventually(lambda: logged(switched_log) == [1])
+
+
+def test_events_keep_their_order_through_deaths_amid_an_outage(
+    open_appender: Open, switched_log: Any, eventually: Callable[..., Any]
+) -> None:
+    switched_log.is_off = True
+    for life in range(4):  # each dies with its spool unshipped
+        appender = open_appender()
+        append(appender, *map(event, range(100 * life, 100 * life + 100)))
+        appender.close()
+    appender = open_appender()
+    switched_log.is_off = False
+    append(appender, *map(event, range(400, 500)))
+
+    eventually(lambda: len(logged(switched_log)) == 500)
+    assert logged(switched_log) == list(range(500))
+
+
+def test_a_full_disk_refuses_clearly_and_loses_nothing(
+    open_appender: Open, switched_log: Any, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    appender = open_appender()
+    switched_log.is_off = True
+    append(appender, event(1, size=100))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max(p.stat().st_size for p in tmp_path.iterdir()) + 50, hard))
+    try:
+        with pytest.raises(Refused, match="cannot take more"):
+            append(appender, event(2, size=100))
+        assert appender.refusal
+        with pytest.raises(OSError, match=r"space|too large"):
+            appender.keep(("slates", 0, b"x" * 100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    append(appender, event(3, size=100))
+    switched_log.is_off = False
+
+    eventually(lambda: logged(switched_log) == [1, 3])
+    assert logged(switched_log, "slates") == []
+
+
+def test_a_worker_starts_on_a_full_disk(open_appender: Open, switched_log: Any, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        append(open_appender(), event(1))
+    finally:
+        tmp_path.chmod(0o700)
+
+    assert logged(switched_log) == [1]
 
 
 def test_nothing_is_acknowledged_when_the_thread_does_not_run(switched_log: Any, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -195,3 +196,33 @@ os.kill(os.getpid(), signal.SIGKILL)
 
     assert len(list(tmp_path.iterdir())) > 5
     assert orphaned(tmp_path) == [message(n) for n in range(40)]
+
+
+def test_a_disk_that_is_full_takes_none_of_a_batch_and_takes_it_once_there_is_space(tmp_path: Path) -> None:
+    program = """
+import os, pathlib, sys
+from serving.spool import Spool
+place = pathlib.Path(sys.argv[1])
+ballast, messages = place / "ballast", [("events", 0, b"x" * 40_000)]
+ballast.write_bytes(b"x" * 100_000)
+kept, spool = 0, Spool(place, "api-0", cap_bytes=10**9)
+try:
+    while True:
+        spool.append(messages).sync()
+        kept += 1
+except OSError as error:
+    print(error.strerror)
+ballast.unlink()
+spool.append(messages).sync()
+assert len(spool.peek(100)[0]) == kept + 1
+"""
+    mount = 'mount -t tmpfs -o size=300k tmpfs "$1" && exec "$2" -c "$3" "$1"'
+    own_mounts = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*own_mounts, "true"], check=False).returncode:
+        pytest.skip("mounting a small tmpfs needs unprivileged user namespaces")
+
+    argv = [*own_mounts, mount, "sh", str(tmp_path), sys.executable, program]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "No space left on device\n"
