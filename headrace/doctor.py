@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
 from typing import NamedTuple
 
 from headrace.keys import DataDirError, prepare_data_dir
-from headrace.lock import LOCK_FILE
-from headrace.probe import given, problem_with, require_free_port
+from headrace.lock import holder
+from headrace.probe import forgets, given, problem_with, require_free_port
 from headrace.settings import Settings, SettingsError, without_secret
 from headrace.system import answers, api_url
 from headrace.valkey import ValkeyMissing, server_binary
@@ -45,11 +44,8 @@ def _data_dir(settings: Settings) -> Check:
         path = prepare_data_dir(settings.data_dir)
     except DataDirError as error:
         return Check("data_dir", False, str(error))
-    holder = path / LOCK_FILE
-    pid = holder.read_text(encoding="ascii").strip() if holder.exists() else ""
-    if pid.isdecimal() and os.path.exists(f"/proc/{pid}"):
-        return Check("data_dir", True, f"{path}, in use by process {pid}")
-    return Check("data_dir", True, f"{path}, free")
+    pid = holder(path)
+    return Check("data_dir", True, f"{path}, free" if pid is None else f"{path}, in use by process {pid}")
 
 
 def _disk(settings: Settings) -> Check:
@@ -80,4 +76,7 @@ def _valkey() -> Check:
 
 def _answer(name: str, url: str) -> Check:
     problem = problem_with(name, url)
-    return Check(name, not problem, problem or f"{without_secret(url)} answers")
+    if problem:
+        return Check(name, False, problem)
+    advice = "" if name != "state" or forgets(url) else ", but keeps expired records: Valkey 9 and Redis 8 forget them"
+    return Check(name, True, f"{without_secret(url)} answers{advice}")

@@ -9,7 +9,7 @@ from headrace.keys import KEYS_FILE
 from headrace.settings import Settings, SettingsError, without_secret
 from online.connect import open_log, open_state, open_warehouse
 from online.core.partition import EVENTS
-from online.ports import Unavailable, WarehouseError
+from online.ports import LogError, Unavailable, WarehouseError
 
 TIMEOUT_S = 2.0
 
@@ -50,16 +50,34 @@ def problem_with(name: str, url: str) -> str:
     """Return in one line why the service of a setting cannot be used; empty when it answers."""
     try:
         _PROBES[name](url)
-    except (Unavailable, WarehouseError) as error:
-        reason = " ".join(str(error).split())
-        return f"{without_secret(url)} does not answer ({reason[:200]})"
+    except Unavailable as error:
+        return f"{without_secret(url)} does not answer ({_one_line(error)})"
+    except (LogError, WarehouseError) as error:
+        return f"{without_secret(url)} refuses ({_one_line(error)})"
     return ""
+
+
+def forgets(url: str) -> bool:
+    """Say whether a state store that answers forgets records that are long gone.
+
+    Raises:
+        Unavailable: it does not answer any more.
+    """
+    state = open_state(url, timeout_s=TIMEOUT_S)
+    try:
+        return state.forgets()
+    finally:
+        state.close()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _probe_log(url: str) -> None:
     log = open_log(url, timeout_s=TIMEOUT_S)
     try:
-        log.extent(EVENTS, 0)
+        log.partitions(EVENTS)
     finally:
         log.close()
 

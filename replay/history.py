@@ -5,8 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Iterator
 
-from online.core.catalogue import ITEMS
-from online.core.partition import USERS
+from online.core.rows import TABLES
 from online.ports import START, Batch, EventLog, Message, Position, Warehouse
 
 CHUNK = 5000
@@ -20,29 +19,38 @@ ORDER BY position LIMIT {{chunk:UInt32}}
 """
 
 
-def history(log: EventLog, warehouse: Warehouse, topic: str, partition: int, until: Position) -> Iterator[Batch]:
-    """Yield every message of a partition up to and including `until`, in order."""
-    after = START
-    for batch in archived(warehouse, topic, partition, log.extent(topic, partition).first):
-        batch = _through(batch, until)
+def history(
+    log: EventLog, warehouse: Warehouse, topic: str, partition: int, until: Position | None, after: Position = START
+) -> Iterator[Batch]:
+    """Yield every message of a partition behind `after`, in order, up to and including `until` (None: to the head)."""
+    while batch := _next(log, warehouse, topic, partition, after):
+        batch = batch if until is None else _through(batch, until)
         if not batch.messages:
             return
         yield batch
         after = batch.messages[-1].position
-    for batch in logged(log, topic, partition, after):
-        batch = _through(batch, until)
-        if not batch.messages:
-            return
-        yield batch
 
 
-def archived(warehouse: Warehouse, topic: str, partition: int, before: Position) -> Iterator[Batch]:
-    """Yield the archived messages in front of a position; all of them when it is START."""
-    table = "documents" if topic in (ITEMS, USERS) else "events"
-    after = START
+def _next(log: EventLog, warehouse: Warehouse, topic: str, partition: int, after: Position) -> Batch | None:
+    """Return the messages right behind a position; None at the head of the log."""
+    while True:
+        first = log.extent(topic, partition).first
+        if first == START or after < first:
+            rest = archived(warehouse, topic, partition, first, after)
+            if batch := next(rest, None):
+                return batch
+        batches = log.read({(topic, partition): after}, max_messages=CHUNK, wait_s=0.0)
+        if log.extent(topic, partition).first == first:  # else what lay between may just have been trimmed
+            return batches[0] if batches else None
+
+
+def archived(
+    warehouse: Warehouse, topic: str, partition: int, before: Position, after: Position = START
+) -> Iterator[Batch]:
+    """Yield the archived messages behind `after` and in front of `before`; up to the last one when that is START."""
     while True:
         rows = warehouse.query(
-            _ARCHIVED.format(table=table),
+            _ARCHIVED.format(table=TABLES[topic].name),
             {"topic": topic, "partition": partition, "after": after, "before": before, "chunk": CHUNK},
         )
         if not rows:

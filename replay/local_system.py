@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 
 from online.core.checkpoint import Folded
 from online.core.example import EXAMPLES, decode_example
+from online.core.expiry import living
 from online.core.item_table import ItemTable
 from online.core.join import SLATES, JoinFold
 from online.core.partition import EVENTS, USER, PartitionFold, partition_of
-from online.core.record import decode_record
+from online.core.record import UserRecord, decode_record
 from online.core.update import UPDATES, decode_update
 from online.models.click_ranker import ClickRanker
 from online.models.item_factors import ItemFactorsConfig
 from online.models.item_vectors import ItemVectors
 from online.pipeline import recommend
 from online.ports import Batch, Message, VectorIndex
-from online.request import resolve
+from online.request import look_up, resolve
 from online.world import Vectors, World
 from schemas.event import EventIn, accept, encode_event
 from schemas.item import ItemIn, accept_item
@@ -56,6 +57,10 @@ class LocalSystem:
     def _loader(self, partition: int) -> Callable[[str, Sequence[str]], list[bytes | None]]:
         records = self._records[partition]
         return lambda family, keys: [records.get(family, {}).get(key) for key in keys]
+
+    def _known(self, keys: Sequence[str]) -> list[UserRecord | None]:
+        stored = [self._records[partition_of(key, self._partitions)].get(USER, {}).get(key) for key in keys]
+        return [None if payload is None else living(decode_record(payload), self._now) for payload in stored]
 
     def put_items(self, items: Sequence[ItemIn]) -> None:
         for item in items:
@@ -90,9 +95,7 @@ class LocalSystem:
             seed=self._seed * 1_000_003 + number,
             suffix=f"{number:016x}",
         )
-        payload = self._records[request.partition].get(USER, {}).get(request.user_key or "")
-        record = None if payload is None else decode_record(payload)
-        slate = recommend(self.world, request, record)
+        slate = recommend(self.world, request, look_up(ask, self._known).record)
         batch = self._batch(SLATES, slate.partition, encode_slate(slate))
         self._take(slate.partition, self._joins[slate.partition].fold(batch, number))
         return Answer(slate.recommendation_id, [slate.candidates[i] for i in slate.slots], slate.record_position, {})

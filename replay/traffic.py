@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 
+import msgspec
+
 from schemas.event import Event, EventItem
+from schemas.identity import Merge, accept_merge
 
 _TYPES = ("impression", "view", "click", "add_to_cart", "purchase", "dislike")
 _SHARES = (10, 50, 28, 7, 4, 1)
@@ -31,3 +34,22 @@ def random_event(rng: random.Random, now: float, *, users: int = 2000, items: in
         ],
         surface="home",
     )
+
+
+def as_guest(event: Event) -> Event:
+    """Return the event of a user as that of the visitor who has not logged in yet.
+
+    >>> as_guest(random_event(random.Random(1), 1.7e9)).user_key
+    'vguest-36'
+    """
+    return msgspec.structs.replace(event, user_id=None, visitor_id=f"guest-{event.user_id}")
+
+
+def random_merge(rng: random.Random, now: float, *, users: int = 2000) -> Merge:
+    """Return the merge, at `now`, by which the visitor of one of `users` users logs in; any may come again.
+
+    >>> random_merge(random.Random(1), 1.7e9).visitor_key
+    'vguest-36'
+    """
+    user = str(int(users * rng.random() ** 2))
+    return accept_merge(user_id=user, visitor_id=f"guest-{user}", event_id=f"{rng.getrandbits(96):024x}", now=now)

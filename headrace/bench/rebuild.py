@@ -12,7 +12,7 @@ from flows.record import RECORD_VIEW, decode_record_checkpoint
 from headrace.bench.measure import headed, median, spread
 from headrace.bench.rig import Rig, own_settings, running, wait_until
 from headrace.bench.stream import Stream, load_catalogue, load_events
-from headrace.rebuild import rebuild_views
+from headrace.rebuild.run import rebuild_views
 from online.core.partition import EVENTS
 from online.ports import START
 
@@ -51,7 +51,7 @@ def rebuild(
             wait_until(lambda: _is_archived(whole, last), "the record flow does not archive all events", every_s=0.1)
             for partition, position in first.items():
                 whole.log.trim(EVENTS, partition, position)
-        rebuilt = [rebuild_views(settings, progress=progress) for _ in range(repeats)]
+        rebuilt = [rebuild_views(settings, from_start=True, progress=progress) for _ in range(repeats)]
     speeds = [document["events_per_s"] for document in rebuilt]
     document = {
         "events_per_s": median(speeds, 0),

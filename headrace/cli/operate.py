@@ -1,4 +1,4 @@
-"""Commands that run the system and look after it: up, config, schema, state, rebuild, doctor."""
+"""Commands that run the system and look after it: up, flow, config, schema, state, rebuild, repartition, doctor …"""
 
 from __future__ import annotations
 
@@ -15,19 +15,25 @@ app.add_typer(runner, name="run")
 
 @app.command()
 @explained
-def up(data_dir: DataDir = None, port: Port = None, as_json: Json = False) -> None:
+def up(
+    data_dir: DataDir = None,
+    port: Port = None,
+    state_flows: Annotated[int | None, typer.Option("--state-flows", help="Processes of the state flow.")] = None,
+    as_json: Json = False,
+) -> None:
     """Start everything and run until Ctrl-C: embedded services, flows and the API.
 
     Examples:
 
         headrace up
         headrace up --port 9000 --data-dir /var/lib/headrace
+        headrace up --state-flows 2
         HEADRACE_STATE=redis://host:6379 HEADRACE_LOG=redis://host:6379 headrace up --json
     """
     from headrace.settings import load_settings
     from headrace.up import run_system
 
-    run_system(load_settings(data_dir=data_dir, port=port), as_json=as_json)
+    run_system(load_settings(data_dir=data_dir, port=port, state_flows=state_flows), as_json=as_json)
 
 
 @app.command()
@@ -57,26 +63,58 @@ def schema(
     out: Annotated[Path, typer.Option("--out", help="Directory of the documents; made when missing.")] = Path(
         "docs/schemas"
     ),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; say what is incompatible or stale.")] = False,
+    release: Annotated[
+        Path | None, typer.Option("--release", help="Also write what a release must stay compatible with to this file.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write JSON Schema of every document and AsyncAPI of the log's topics, derived from the code.
 
+    With --check, exits with 1 when a message or record has changed so that programs of a released version could not
+    read what this one writes, or this one what they wrote, or when the documents are not those of the code.
+
     Examples:
 
         headrace schema
+        headrace schema --check
         headrace schema --out /tmp/schemas --json
+        headrace schema --release schemas/released/2.json
     """
     from headrace.schema import write
 
+    if check:
+        _check_schemas(out, as_json)
+        return
     try:
+        if release is not None:
+            from headrace.compatibility import write_release
+
+            write_release(release)
         paths = write(out)
     except OSError as error:
-        raise typer.BadParameter(f"cannot write to {out}: {error.strerror}", param_hint="--out") from None
+        reason = f"cannot write to {error.filename}: {error.strerror}"
+        raise typer.BadParameter(reason, param_hint="--out or --release") from None
     if as_json:
         print_json({"directory": str(out), "files": [path.name for path in paths]})
         return
     for path in paths:
         typer.echo(path)
+
+
+def _check_schemas(directory: Path, as_json: bool) -> None:
+    from headrace.compatibility import incompatibilities, released, stale
+
+    document = {"released": sorted(released()), "incompatible": incompatibilities(), "stale": stale(directory)}
+    if as_json:
+        print_json(document)
+    for line in document["incompatible"]:
+        say(f"incompatible: {line}")
+    for name in document["stale"]:
+        say(f"stale: {directory / name}; write it with 'headrace schema'")
+    if document["incompatible"] or document["stale"]:
+        raise typer.Exit(1)
+    say(f"compatible with version {', '.join(document['released'])}")
 
 
 @app.command()
@@ -102,23 +140,75 @@ def state(data_dir: DataDir = None, as_json: Json = False) -> None:
 
 @app.command()
 @explained
-def rebuild(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Fold every view anew from the archive and the log, and compare it with what was there.
+def rebuild(
+    data_dir: DataDir = None,
+    from_start: Annotated[bool, typer.Option("--from-start", help="Pass over snapshots: fold the whole past.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="Learn ranker and item vectors anew as well.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fold every view anew from snapshot, archive and log beside the old one, compare, and put it in its place.
 
-    Stop `headrace up` first: the rebuild takes its data directory. Exits with 1 when a rebuilt view differs.
+    Works on a running system, which goes on serving, and on one that is stopped. Exits with 1 when a rebuilt view
+    differs from what was there, or a part of its past is missing.
 
     Examples:
 
         headrace rebuild
-        headrace rebuild --data-dir /var/lib/headrace --json
+        headrace rebuild --from-start --models --data-dir /var/lib/headrace --json
     """
-    from headrace.rebuild import rebuild_views
+    from headrace.rebuild.run import rebuild_views
     from headrace.settings import load_settings
 
-    document = rebuild_views(load_settings(data_dir=data_dir), progress=say)
+    document = rebuild_views(load_settings(data_dir=data_dir), from_start=from_start, models=models, progress=say)
     print_json(document) if as_json else print_table(document)
     if not document["equal"]:
         raise typer.Exit(1)
+
+
+@app.command()
+@explained
+def snapshot(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Fold every view on from its last snapshot to now, and keep that: the next rebuild starts there.
+
+    Reads the log and the archive, never the living views, so that a damaged record is not carried on. Exits with 1
+    when a part of a view's past is missing.
+
+    Examples:
+
+        headrace snapshot
+        headrace snapshot --data-dir /var/lib/headrace --json
+    """
+    from headrace.rebuild.snapshot import take_snapshots
+    from headrace.settings import load_settings
+
+    document = take_snapshots(load_settings(data_dir=data_dir), progress=say)
+    print_json(document) if as_json else print_table(document)
+    if document["messages_missing"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+@explained
+def repartition(
+    partitions: Annotated[int, typer.Option("--partitions", min=1, max=256, help="How many there are to be.")],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Give the log of a stopped system more user partitions, so that more processes can share the state flow.
+
+    Stop every process of the system first, on every machine. Killed in the middle, it can be repeated: the system can
+    also be started in between, and is whole. A record of each user that changes its partition goes through the log.
+
+    Examples:
+
+        headrace repartition --partitions 16
+        headrace repartition --partitions 8 --data-dir /var/lib/headrace --json
+    """
+    from headrace.repartition import repartition as run
+    from headrace.settings import load_settings
+
+    document = run(load_settings(data_dir=data_dir), partitions, progress=say)
+    print_json(document) if as_json else print_table(document)
 
 
 @app.command()
@@ -144,17 +234,33 @@ def doctor(data_dir: DataDir = None, port: Port = None, as_json: Json = False) -
         raise typer.Exit(1)
 
 
-@runner.command("flow")
+@app.command()
 @explained
-def run_flow(name: str) -> None:
-    """Run one flow."""
+def flow(
+    name: Annotated[str, typer.Argument(help="state, learn, index or record.", show_default=False)],
+    data_dir: DataDir = None,
+    number: Annotated[int | None, typer.Option("--number", min=0, hidden=True, help="Among the supervisor's.")] = None,
+) -> None:
+    """Run one more process of a flow, on any machine that reaches the log and the stores, until SIGTERM.
+
+    It takes its share of the flow's partitions, and gives it back when it ends. learn and index keep their models in
+    the data directory: a second process of theirs stands by, and must see the same directory.
+
+    Examples:
+
+        headrace flow state
+        HEADRACE_LOG=redis://host:6379 HEADRACE_STATE=redis://host:6379 headrace flow state
+    """
     from headrace import process
     from headrace.settings import load_settings
+    from headrace.system import joined
 
     if name not in process.FLOWS:
         raise typer.BadParameter(f"{name!r}: flows are {', '.join(process.FLOWS)}")
+    services = ("log", "state", "warehouse") if name == "record" else ("log", "state")
+    settings = joined(load_settings(data_dir=data_dir), *services)
     process.configure_logging()
-    process.FLOWS[name](load_settings())
+    process.FLOWS[name](settings, process.member_name(settings, number))
 
 
 @runner.command("api")

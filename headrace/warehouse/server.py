@@ -32,7 +32,7 @@ from headrace.warehouse.errors import (
     QueryError,
 )
 from headrace.warehouse.request import read_query
-from headrace.warehouse.service import USER
+from headrace.warehouse.service import PORT_FILE, USER
 
 MAX_WAITING = 64
 
@@ -181,6 +181,7 @@ def main() -> int:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(("127.0.0.1", given.port))
+            (given.data_dir / PORT_FILE).write_text(str(given.port), encoding="ascii")
             serve(directory, listener, key)
     except (DataDirError, OSError, OverflowError, RuntimeError) as error:
         print(f"the warehouse cannot start on 127.0.0.1:{given.port}, {directory}: {error}", file=sys.stderr)  # noqa: T201

@@ -14,6 +14,7 @@ from headrace.keys import read_keys
 from headrace.supervisor import Service
 
 USER = "default"
+PORT_FILE = "warehouse.port"  # written by the server in the data directory, for whoever comes to a running system
 
 
 def url(port: int, key: str) -> str:
@@ -23,6 +24,15 @@ def url(port: int, key: str) -> str:
     'http://default:key@127.0.0.1:8123/default'
     """
     return f"http://{USER}:{key}@127.0.0.1:{port}/default"
+
+
+def known_port(data_dir: Path) -> int:
+    """Return where the server of a running system listens.
+
+    Raises:
+        OSError: none ever ran there.
+    """
+    return int((data_dir / PORT_FILE).read_text(encoding="ascii"))
 
 
 def is_ready(port: int, key: str) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from headrace.doctor import Check, checks
+from headrace.lock import take_lock
 from headrace.settings import Settings
 from headrace.supervisor import free_port
 
@@ -25,9 +26,11 @@ def test_a_machine_that_will_do_is_found_well_in_the_order_of_a_start(tmp_path: 
 def test_a_data_directory_in_use_is_told_with_its_process(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "data", port=free_port())
     checks(settings)
-    (tmp_path / "data" / "lock").write_text(f"{os.getpid()}\n", encoding="ascii")
+    held = take_lock(tmp_path / "data")
 
     assert f"process {os.getpid()}" in found(settings)["data_dir"].finding
+    os.close(held)
+    assert found(settings)["data_dir"].finding.endswith("free")
 
 
 def test_a_data_directory_that_cannot_be_used_is_bad(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.lock import LOCK_FILE, AlreadyRunning, take_lock
+from headrace.lock import LOCK_FILE, AlreadyRunning, holder, take_lock
 
 
 def test_a_lock_whose_owner_lives_is_refused_and_free_again_once_closed(tmp_path: Path) -> None:
@@ -37,3 +37,11 @@ def test_it_waits_while_only_the_guard_of_a_dead_owner_still_holds_it(tmp_path: 
         os.close(take_lock(tmp_path))
 
     assert time.monotonic() - start >= 0.25
+
+
+def test_the_holder_is_named_while_it_holds(tmp_path: Path) -> None:
+    assert holder(tmp_path) is None
+    held = take_lock(tmp_path)
+    assert holder(tmp_path) == str(os.getpid())
+    os.close(held)
+    assert holder(tmp_path) is None

@@ -85,6 +85,22 @@ def test_history_ends_with_the_position_it_is_asked_for(
     assert [message.position for message in found] == positions[:until]
 
 
+def test_what_is_trimmed_while_it_is_read_comes_from_the_archive(
+    warehouse: Warehouse, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("replay.history.CHUNK", 2)
+    sent = payloads(9, 11)
+    positions = log.append(TOPIC, [(11, payload) for payload in sent])
+    past = history(log, warehouse, TOPIC, 11, positions[-1])
+    found = [*next(past).messages]
+    archive(warehouse, log, 11, 7)
+    log.trim(TOPIC, 11, positions[6])
+
+    found += [message for batch in past for message in batch.messages]
+
+    assert found == [Message(*pair) for pair in zip(positions, sent, strict=True)]
+
+
 def test_the_archive_gives_back_every_byte(warehouse: Warehouse, log: MemoryLog) -> None:
     poison = [b"\xff\xfe\x00", b"", b"ff", "ü".encode()]
     log.append(TOPIC, [(9, payload) for payload in poison])

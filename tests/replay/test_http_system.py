@@ -15,11 +15,13 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
 from flows.state import catalogue_view, state_view
+from flows.view import adopt_all
 from online.adapters.exact_index import ExactIndex
 from online.adapters.file_artifacts import FileArtifacts
 from online.core.item_table import ItemTable
 from online.core.partition import EVENTS
-from online.ports import Unavailable
+from online.dead_letters import DeadLetters
+from online.ports import START, Unavailable
 from online.world import World, read_vectors
 from replay.http_system import BATCH, HttpSystem, Rejected
 from replay.system import System
@@ -65,6 +67,7 @@ def opened(switched_log: Any, switched_state: Any, tmp_path: Path) -> Iterator[O
                 open_log=lambda: switched_log,
                 state=switched_state,
                 artifacts=FileArtifacts(tmp_path / "artifacts"),
+                dead_letters=DeadLetters(log=switched_log, state=switched_state),
                 open_vectors=lambda artifact: read_vectors(artifact, lambda path: ExactIndex(*_nothing())),
                 spool_directory=tmp_path,
                 partitions=PARTITIONS,
@@ -96,7 +99,7 @@ def test_items_and_events_are_kept_and_slates_answered(
         state_view(state=switched_state, log=switched_log, partitions=PARTITIONS),
         catalogue_view(state=switched_state, log=switched_log),
     ]
-    for view in views:
+    for view in adopt_all(views):
         for batch in switched_log.read(view.positions(), max_messages=100, wait_s=0.0):
             view.step(batch)()
 
@@ -114,15 +117,15 @@ def test_more_than_fits_a_request_is_sent_in_several(system: System, switched_lo
     system.post([click(str(i), "a") for i in range(BATCH + 1)])
     system.put_items([ItemIn(item_id=str(i)) for i in range(BATCH + 1)])
 
-    assert sum(switched_log.extent(EVENTS, p).appended for p in range(PARTITIONS)) == BATCH + 1
-    assert switched_log.extent("items", 0).appended == BATCH + 1
+    assert sum(switched_log.behind(EVENTS, p, START) for p in range(PARTITIONS)) == BATCH + 1
+    assert switched_log.behind("items", 0, START) == BATCH + 1
 
 
 def test_nothing_to_send_is_not_sent(system: System, switched_log: Any) -> None:
     system.post([])
     system.put_items([])
 
-    assert switched_log.extent("items", 0).appended == 0
+    assert switched_log.behind("items", 0, START) == 0
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_opened_again(system: System) -> None:
