@@ -16,7 +16,6 @@ from typing import ParamSpec, Protocol, TypeVar
 import bytewax.operators as op
 import msgspec
 from bytewax.dataflow import Dataflow
-from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.run import cli_main
 
 from online.core.checkpoint import (
@@ -31,6 +30,7 @@ from online.core.checkpoint import (
 from online.core.letters import REDRIVEN_TO
 from online.ports import START, Batch, EventLog, Fenced, Perishable, Position, StateStore, Unavailable
 
+from .commit import CommitSink, LaneCommit
 from .lease import Held, Lease, Share
 from .log_source import MOVE, RETRY_S, LogSource
 
@@ -146,7 +146,8 @@ class View:
         position = batch.messages[-1].position
         checkpoint = advance(previous, batch.topic, position, len(batch.messages), folded.outbox)
         tenure.checkpoint = checkpoint
-        return partial(self._unless_fenced, tenure, partial(self._commit, tenure, folded, checkpoint))
+        commit = partial(self._commit, tenure, folded, checkpoint)
+        return LaneCommit((self.name, tenure.partition), partial(self._unless_fenced, tenure, commit))
 
     def _check(self, partition: int) -> None:
         check_version(decode_checkpoint(retried(self._state.checkpoint, self.name, partition)))
@@ -195,17 +196,6 @@ def retried(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             time.sleep(RETRY_S)
 
 
-class _CommitSink(DynamicSink[Callable[[], None]]):
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> StatelessSinkPartition[Callable[[], None]]:
-        return _CommitWriter()
-
-
-class _CommitWriter(StatelessSinkPartition[Callable[[], None]]):
-    def write_batch(self, items: list[Callable[[], None]]) -> None:
-        for commit in items:
-            commit()
-
-
 def build(
     name: str,
     views: Sequence[Step],
@@ -229,7 +219,7 @@ def build(
         return [view.step(batch) for view in views if batch.topic in view.topics]
 
     batches = op.input("read_log", flow, source)
-    op.output("commit_batch", op.flat_map("fold_batch", batches, fold), _CommitSink())
+    op.output("commit_batch", op.flat_map("fold_batch", batches, fold), CommitSink())
     return flow
 
 
