@@ -155,8 +155,8 @@ class Supervisor:
             if process is not None:
                 process.send_signal(sig)
 
-    def restart(self, name: str) -> None:
-        """Stop a service in order, start it again and wait until it is ready.
+    def restart(self, name: str, *, wait: bool = True) -> None:
+        """Stop a service in order, start it again and, unless told not to, wait until it is ready.
 
         Raises:
             ServiceFailed: it did not become ready; it is tried again in the background.
@@ -165,7 +165,8 @@ class Supervisor:
         with self._lock:
             self._stop(child)
             self._launch(child)
-            self._await_ready(child)
+            if wait:
+                self._await_ready(child)
 
     def __enter__(self) -> Self:
         self.start()

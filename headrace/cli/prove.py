@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flows.bridge import Engine
 from headrace.cli.app import Json, app, explained, print_json, print_table
 
 verify = typer.Typer(help="Prove what the system promises.", no_args_is_help=True)
@@ -16,35 +18,180 @@ app.add_typer(verify, name="verify")
 @verify.command("crash")
 @explained
 def verify_crash(
-    kills: Annotated[int, typer.Option(min=1, help="How many times something is killed.")] = 20,
-    targets: Annotated[str, typer.Option(help="Comma-separated: flow, state, or all.")] = "all",
+    kills: Annotated[int, typer.Option(min=1, help="How many times something is killed, in each run.")] = 20,
+    targets: Annotated[
+        str, typer.Option(help="Comma-separated: flow, state, log, api, record, warehouse, or all.")
+    ] = "all",
+    log: Annotated[
+        str, typer.Option(help="redis (the embedded one), pulsar (pulsar://localhost:6650), or a URL.")
+    ] = "redis",
+    kill_broker: Annotated[
+        str | None,
+        typer.Option(help="Command that kills the broker of the log (-9) and returns once it is back."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the load, the targets and the moments.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="Runs, each with the next seed; what they found is summed.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="File that gets each run's JSON line; runs it holds already are not repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Kill (-9) the flow and the store at random points under load; compare every record with the oracle.
+    """Kill (-9) parts of the whole system at random points under load; compare everything with the oracle.
 
-    Exits with 1 when anything was lost, doubled or differs. Uses a temporary data directory.
+    Exits with 1 when anything was lost, doubled, differs or stalled. Uses a temporary data directory, on Pulsar also a
+    namespace of its own.
 
     Examples:
 
         headrace verify crash --kills 20 --json
-        headrace verify crash --kills 5 --targets flow --seed 7
+        headrace verify crash --kills 5 --targets flow,api --seed 7
+        headrace verify crash --kills 50 --runs 20 --out crash.jsonl
+        headrace verify crash --kills 50 --log pulsar --kill-broker ./kill-pulsar.sh
     """
     from rich.console import Console
     from rich.progress import Progress
 
-    from headrace import verify as verification
+    from headrace.verify.bridge import by_command
+    from headrace.verify.crash import Trial
+    from headrace.verify.outcome import summed
+    from headrace.verify.runs import verify_runs
 
-    chosen = list(verification.TARGETS) if targets == "all" else targets.split(",")
-    unknown = sorted(set(chosen) - set(verification.TARGETS))
+    url = {"redis": "", "pulsar": "pulsar://localhost:6650"}.get(log, log)
+    trial = Trial(
+        kills=kills,
+        targets=_targets(targets, can_kill_log=not url or kill_broker is not None),
+        seed=seed,
+        log=url,
+        kill_broker=None if kill_broker is None else by_command(kill_broker),
+    )
+    with Progress(console=Console(stderr=True), disable=as_json) as progress:
+        task = progress.add_task("kills", total=kills * runs)
+
+        def show(run: int, done: int, name: str) -> None:
+            progress.update(task, completed=(run - seed) * kills + done, description=f"seed {run}: killed {name}")
+
+        outcome = summed(verify_runs(trial, runs, out, progress=show))
+    document = asdict(outcome)
+    print_json(document) if as_json else print_table(document)
+    if not outcome.is_correct:
+        raise typer.Exit(1)
+
+
+def _targets(text: str, *, can_kill_log: bool) -> tuple[str, ...]:
+    from headrace.verify.victim import LOG, TARGETS
+
+    if text == "all":
+        return tuple(target for target in TARGETS if target != LOG or can_kill_log)
+    chosen = tuple(dict.fromkeys(text.split(",")))
+    unknown = sorted(set(chosen) - set(TARGETS))
     if unknown:
-        raise typer.BadParameter(f"{', '.join(unknown)}: targets are {', '.join(verification.TARGETS)} or all")
+        raise typer.BadParameter(f"{', '.join(unknown)}: targets are {', '.join(TARGETS)} or all")
+    if LOG in chosen and not can_kill_log:
+        raise typer.BadParameter(f"{LOG}: a log at a URL is killed by --kill-broker; give it, or leave out {LOG}")
+    return chosen
+
+
+@verify.command("poison")
+@explained
+def verify_poison(
+    events: Annotated[int, typer.Option(min=1, help="Messages to append.")] = 1_000_000,
+    share: Annotated[float, typer.Option(min=0.0, max=0.5, help="Of them that is poison.")] = 0.01,
+    seed: Annotated[int, typer.Option(min=0, help="Of the events and the poison.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Mix poison of many kinds into events; compare every record, dead letter and archived message.
+
+    Then some letters are redriven, edited, and each is to count once. Exits with 1 when anything stalled, is missing or
+    differs. Uses a temporary data directory.
+
+    Examples:
+
+        headrace verify poison --events 20000
+        headrace verify poison --events 1000000 --share 0.01 --seed 7 --json
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from headrace.verify import poison as verification
+
+    with Progress(console=Console(stderr=True), disable=as_json) as progress:
+        task = progress.add_task("events", total=events)
+        outcome = verification.verify_poison(
+            events=events, share=share, seed=seed, progress=lambda done: progress.update(task, completed=done)
+        )
+    document = asdict(outcome)
+    print_json(document) if as_json else print_table(document)
+    if not outcome.is_correct:
+        raise typer.Exit(1)
+
+
+@verify.command("overload")
+@explained
+def verify_overload(
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long the flood lasts.")] = 60.0,
+    factor: Annotated[float, typer.Option(min=1.0, help="Times the rate that the system sustains.")] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of users and items.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Offer many times the sustainable rate; account for every acknowledged event, refusal and byte of memory.
+
+    Exits with 1 when anything acknowledged was lost or doubled, a refusal came without Retry-After, or a request was
+    answered with an error. Uses a temporary data directory.
+
+    Examples:
+
+        headrace verify overload --seconds 60 --factor 10 --json
+        headrace verify overload --seconds 5
+    """
+    from rich.console import Console
+
+    from headrace.verify import overload as verification
+
+    console = Console(stderr=True)
+    outcome = verification.verify_overload(seconds=seconds, factor=factor, seed=seed, progress=console.print)
+    document = asdict(outcome)
+    print_json(document) if as_json else print_table(document)
+    if not outcome.is_correct:
+        raise typer.Exit(1)
+
+
+@verify.command("bridge")
+@explained
+def verify_bridge(
+    brokers: Annotated[str, typer.Option(help="host:port of a Kafka to make a topic on.")],
+    events: Annotated[int, typer.Option(min=1, help="Messages to put into the topic.")] = 100_000,
+    kills: Annotated[int, typer.Option(min=0, help="How many times something is killed.")] = 20,
+    engine: Annotated[Engine, typer.Option(help="Of the bridge.")] = "faust",
+    kill_broker: Annotated[
+        str | None,
+        typer.Option(help="Command that kills a broker (-9) and returns once it is back; else it is left alone."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the messages, the targets and the moments.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Kill (-9) bridge, log and broker while a Kafka topic is forwarded; compare log, dead letters and views with it.
+
+    Exits with 1 when anything was lost, doubled or differs. Uses a temporary data directory and a topic of its own.
+
+    Examples:
+
+        headrace verify bridge --brokers localhost:9092 --events 5000 --kills 4
+        headrace verify bridge --brokers localhost:9092 --engine bytewax --kill-broker ./kill-kafka.sh --json
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from headrace.verify import bridge as verification
+
     with Progress(console=Console(stderr=True), disable=as_json) as progress:
         task = progress.add_task("kills", total=kills)
-        outcome = verification.verify_crash(
+        outcome = verification.verify_bridge(
+            brokers=brokers,
+            engine=engine,
+            events=events,
             kills=kills,
-            targets=chosen,
             seed=seed,
+            kill_broker=None if kill_broker is None else verification.by_command(kill_broker),
             progress=lambda done, name: progress.update(task, completed=done, description=f"killed {name}"),
         )
     document = asdict(outcome)

@@ -1,242 +1,197 @@
-"""`headrace verify crash`: kill processes at random points under load, then compare every view with the oracle.
+"""`headrace verify crash`: kill processes at random points under load, then compare everything with the oracle.
 
-The oracle folds the log once, in this process, into memory. Equal means equal bytes: records and item aggregates are
-the same fold of the same log, whatever was killed in between.
+The whole system runs, its log the embedded one or a broker; clients send through the API and repeat what was not
+acknowledged. When all kills are done and all is carried to the end, each view, the updates, the examples, the models
+and the warehouse must be what a single pass over the log makes of it.
 """
 
 from __future__ import annotations
 
 import random
+import shutil
 import tempfile
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from threading import Event
 
-from flows.state import STATE_VIEW
-from headrace.process import create_topics
-from headrace.settings import own_settings
+from headrace.bench.rig import unused
+from headrace.probe import problem_with
+from headrace.process import create_topics, open_artifacts
+from headrace.settings import Settings, SettingsError, own_settings
 from headrace.supervisor import Supervisor, free_port
-from headrace.system import System, plan
-from online.connect import open_log, open_state
-from online.core.checkpoint import Checkpoint, decode_checkpoint
-from online.core.item_stats import ItemStats, encode_item_stats
-from online.core.partition import EVENTS, ITEM, USER, PartitionFold, partition_of
-from online.core.record import decode_record
-from online.core.update import UPDATES, SessionTouch, decode_update
-from online.ports import START, Batch, EventLog, Message, StateStore, Unavailable
-from replay.history import logged
-from replay.traffic import random_event
-from schemas.event import decode_event, encode_event
+from headrace.system import plan
+from headrace.verify.archive import compare_warehouse
+from headrace.verify.client import Client
+from headrace.verify.compare import compare_catalogue, compare_letters, compare_state
+from headrace.verify.drain import Ports, stalled, until_joined
+from headrace.verify.joined import compare_artifacts, compare_join, unlogged
+from headrace.verify.load import EventClock, Office, Poisoner, Shoppers, Source, Visitors
+from headrace.verify.outcome import Outcome
+from headrace.verify.victim import API_WORKERS, BROKER_TARGETS, TARGETS, Killer
+from headrace.verify.witness import Seen, Witness, changed
+from online.connect import open_log, open_state, open_warehouse
+from online.ports import Warehouse
+from online.topics import SINGLE_TOPICS, USER_TOPICS
 
-EVENTS_PER_S = 2000
-APPEND_EVENTS = 50
-DRAIN_PATIENCE_S = 120.0
-TARGETS = {"flow": "flow-state", "state": "valkey"}
-"""What can be killed, and the service that is: the embedded Valkey is both log and state store."""
+WINDOW_S = 60.0  # of event time, after which a slate's outcomes are learned
+VISITORS = 2  # clients that send events
+READY_S = 120.0
+LEAST_LOAD_S = 3.0  # in front of the first kill and behind the last one, together
 
 
-@dataclass
-class Outcome:
-    """What a run of kills found; `lost`, `doubled` and `records_different` must be 0."""
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one run does: how many kills of which targets, on the embedded log ("") or the one at a URL.
 
-    kills: int = 0
-    events: int = 0
-    lost: int = 0
-    doubled: int = 0
-    records_different: int = 0
-    updates_different: int = 0
-    killed: dict[str, int] = field(default_factory=dict)
-    seed: int = 0
-    took_s: float = 0.0
+    `kill_broker` kills the broker behind the URL (-9) and returns once it is back.
+    """
+
+    kills: int
+    targets: tuple[str, ...]
+    seed: int
+    log: str = ""
+    kill_broker: Callable[[], None] | None = None
 
     @property
-    def is_correct(self) -> bool:
-        """Say whether nothing was lost, doubled or different."""
-        return not (self.lost or self.doubled or self.records_different or self.updates_different)
+    def where(self) -> str:
+        """Say which log it is, without its URL, which may hold a token."""
+        return "by URL" if self.log else "embedded"
+
+    @property
+    def services(self) -> list[Sequence[str]]:
+        """What is killed, by target; two targets that are the same service are one."""
+        found = (tuple((BROKER_TARGETS if self.log else TARGETS)[target]) for target in self.targets)
+        return list(dict.fromkeys(found))
 
 
-class _Load(threading.Thread):
-    """Appends events until it is stopped, repeating what was not acknowledged, as a client would."""
+def verify_crash(trial: Trial, *, progress: Callable[[int, str], None] = lambda done, name: None) -> Outcome:
+    """Run the whole system under load, kill parts of it, and compare what came of everything with the oracle.
 
-    def __init__(self, url: str, partitions: int, seed: int) -> None:
-        super().__init__(name="load", daemon=True)
-        self._log, self._partitions, self._rng = open_log(url, timeout_s=1.0), partitions, random.Random(seed)
-        self._stop_asked = threading.Event()
-        self.acknowledged: list[str] = []
+    The data directory is kept when something is wrong.
 
-    def run(self) -> None:
-        while not self._stop_asked.is_set():
-            began = time.monotonic()
-            now = time.time()
-            events = [random_event(self._rng, now) for _ in range(APPEND_EVENTS)]
-            repeated = events[:1]  # some clients send twice
-            messages = [(partition_of(e.user_key, self._partitions), encode_event(e)) for e in events + repeated]
-            if self._is_kept(messages):
-                self.acknowledged += [event.event_id for event in events]
-            time.sleep(max(0.0, APPEND_EVENTS / EVENTS_PER_S - (time.monotonic() - began)))
-
-    def _is_kept(self, messages: list[tuple[int, bytes]]) -> bool:
-        while not self._stop_asked.is_set():
-            try:
-                self._log.append(EVENTS, messages)
-            except Unavailable:
-                time.sleep(0.02)
-            else:
-                return True
-        return False
-
-    def stop(self) -> None:
-        self._stop_asked.set()
-        self.join()
-        self._log.close()
-
-
-def verify_crash(
-    *, kills: int, targets: list[str], seed: int, progress: Callable[[int, str], None] = lambda done, name: None
-) -> Outcome:
-    """Run the embedded log, store and state flow under load, kill one of them `kills` times, compare the views."""
+    Raises:
+        SettingsError: the log at the URL does not answer.
+        Unavailable: it was not killed, or does not come back.
+        Rejected: the API refused something for good.
+    """
+    problem = problem_with("log", trial.log) if trial.log else ""
+    if problem:
+        raise SettingsError(f"--log: {problem}")
     began = time.monotonic()
-    rng = random.Random(seed)
-    outcome = Outcome(kills=kills, seed=seed)
-    with _system() as (system, supervisor), ExitStack() as stack:
-        log, state = open_log(system.settings.log), open_state(system.settings.state)
-        stack.callback(log.close)
-        stack.callback(state.close)
-        partitions = create_topics(log, system.settings.partitions)
-        load = _Load(system.settings.log, partitions, seed)
-        load.start()
-        stack.callback(load.stop)
-        for done in range(1, kills + 1):
-            target = rng.choice(targets)
-            _wait_for_a_moment(rng, state, partitions)
-            supervisor.kill(TARGETS[target])
-            supervisor.restart(TARGETS[target])
-            outcome.killed[target] = outcome.killed.get(target, 0) + 1
-            progress(done, target)
-        load.stop()
-        _drain(log, state, partitions)
-        compare(outcome, log, state, partitions, load.acknowledged)
+    outcome = Outcome(kills=trial.kills, seed=trial.seed, log=trial.where, targets=trial.targets)
+    directory = Path(tempfile.mkdtemp(prefix="headrace-verify-"))
+    try:
+        _run(outcome, trial, directory / "data", progress)
+    except BaseException:
+        shutil.rmtree(directory)
+        raise
+    if outcome.is_correct:
+        shutil.rmtree(directory)
+    else:
+        outcome.kept = str(directory / "data")
     outcome.took_s = round(time.monotonic() - began, 1)
     return outcome
 
 
+def _run(outcome: Outcome, trial: Trial, data_dir: Path, progress: Callable[[int, str], None]) -> None:
+    with _system(trial, data_dir) as (settings, ports, warehouse, supervisor):
+        topics = {**dict.fromkeys(USER_TOPICS, ports.partitions), **dict.fromkeys(SINGLE_TOPICS, 1)}
+        witness = Witness(settings.log, topics)
+        witness.start()
+        killer = Killer(supervisor, trial.services, ports, random.Random(trial.seed), trial.kill_broker)
+        with _load(settings, ports, trial.seed) as load:
+            time.sleep(LEAST_LOAD_S / 2)
+            while (left := trial.kills - killer.killed.total()) > 0:
+                names = killer.kill(left)
+                progress(killer.killed.total(), " and ".join(names))
+            killer.wait()
+            time.sleep(LEAST_LOAD_S / 2)
+        progress(trial.kills, "nothing more, catching up")
+        outcome.stalled = len(stalled(ports))
+        progress(trial.kills, "nothing more, comparing")
+        outcome.killed = dict(sorted(killer.killed.items()))
+        outcome.ended = {name: health.restarts for name, health in supervisor.health().items() if health.restarts}
+        _compare(outcome, load, witness.stop(), ports, warehouse)
+
+
 @contextmanager
-def _system() -> Iterator[tuple[System, Supervisor]]:
-    with tempfile.TemporaryDirectory(prefix="headrace-verify-") as directory:
-        system = plan(own_settings(Path(directory) / "data", free_port()), flows=("state",), api=False, warehouse=False)
-        with Supervisor(system.services, system.settings.data_dir) as supervisor:
-            yield system, supervisor
+def _system(trial: Trial, data_dir: Path) -> Iterator[tuple[Settings, Ports, Warehouse, Supervisor]]:
+    wanted = own_settings(data_dir, free_port(), click_window_s=WINDOW_S, log=unused(trial.log))
+    system = plan(wanted.model_copy(update={"api_workers": API_WORKERS}))
+    with ExitStack() as stack:
+        supervisor = stack.enter_context(Supervisor(system.services, system.settings.data_dir))
+        settings = system.settings
+        log, state, warehouse = open_log(settings.log), open_state(settings.state), open_warehouse(settings.warehouse)
+        for port in (log, state, warehouse):
+            stack.callback(port.close)
+        partitions = create_topics(log, settings.partitions)
+        ports = Ports(log, state, open_artifacts(settings), settings.data_dir / "spool", partitions)
+        yield settings, ports, warehouse, supervisor
 
 
-def _wait_for_a_moment(rng: random.Random, state: StateStore, partitions: int) -> None:
-    """Wait for a random moment: anywhere in a start-up, or shortly after the next commit."""
-    if rng.random() < 0.3:
-        time.sleep(rng.uniform(0.0, 2.0))
-        return
-    before = _commits(state, partitions)
-    deadline = time.monotonic() + 10.0
-    while _commits(state, partitions) == before and time.monotonic() < deadline:
-        time.sleep(0.001)
-    time.sleep(rng.expovariate(1 / 0.05))
+@dataclass(slots=True)
+class _Load:
+    """The sources of a run, of which the first two kinds count what was acknowledged."""
+
+    visitors: list[Visitors]
+    shoppers: Shoppers
+    office: Office
+    poisoner: Poisoner
+
+    @property
+    def sources(self) -> list[Source]:
+        return [*self.visitors, self.shoppers, self.office, self.poisoner]
+
+    @property
+    def acknowledged(self) -> list[str]:
+        """Ids of acknowledged events."""
+        return [*chain.from_iterable(one.acknowledged for one in self.visitors), *self.shoppers.acknowledged]
 
 
-def _checkpoints(state: StateStore, partitions: int) -> list[Checkpoint]:
-    return [decode_checkpoint(state.checkpoint(STATE_VIEW, p)) for p in range(partitions)]
-
-
-def _commits(state: StateStore, partitions: int) -> int:
-    try:
-        return sum(c.seq for c in _checkpoints(state, partitions))
-    except Unavailable:
-        return -1
-
-
-def _drain(log: EventLog, state: StateStore, partitions: int) -> None:
-    """Wait until the flow has committed everything the log holds.
+@contextmanager
+def _load(settings: Settings, ports: Ports, seed: int) -> Iterator[_Load]:
+    """Send while the block runs.
 
     Raises:
-        Unavailable: it does not get there.
+        Rejected: the API refused something for good.
     """
-    deadline = time.monotonic() + DRAIN_PATIENCE_S
-    while time.monotonic() < deadline:
-        behind = [
-            log.extent(EVENTS, p).last != checkpoint.positions.get(EVENTS, START)
-            for p, checkpoint in enumerate(_checkpoints(state, partitions))
-        ]
-        if not any(behind):
-            time.sleep(0.2)  # the updates of the last commit are sent behind it
-            return
-        time.sleep(0.05)
-    raise Unavailable(f"the state flow did not catch up within {DRAIN_PATIENCE_S:g} s; see its log")
+    stop, clock = Event(), EventClock(WINDOW_S)
+
+    def client() -> Client:
+        return Client(settings.host, settings.port, stop)
+
+    load = _Load(
+        [Visitors(f"visitors-{i}", client(), clock, stop, f"{seed}-{i}") for i in range(VISITORS)],
+        Shoppers(client(), clock, lambda: until_joined(ports, stop.is_set), stop, f"{seed}-shoppers"),
+        Office(client(), stop, f"{seed}-office"),
+        Poisoner(open_log(settings.log), ports.partitions, clock, stop, f"{seed}-poisoner"),
+    )
+    load.office.load_catalogue()
+    for source in load.sources:
+        source.start()
+    try:
+        yield load
+    finally:
+        stop.set()
+        for source in load.sources:
+            source.join()
+    for source in load.sources:
+        if source.failure is not None:
+            raise source.failure
 
 
-def compare(outcome: Outcome, log: EventLog, state: StateStore, partitions: int, acknowledged: Sequence[str]) -> None:
-    """Fill in by how much the log and the views differ from what was acknowledged and from the oracle."""
-    logged: set[str] = set()
-    counted = 0
-    touches: Counter[SessionTouch] = Counter()
-    items: dict[tuple[int, str], bytes] = {}
-    for partition in range(partitions):
-        oracle = Oracle(partition)
-        for message in _messages(log, EVENTS, partition):
-            logged.add(decode_event(message.payload).event_id)
-            oracle.fold(message)
-        stored = {family: dict(state.scan(partition, family)) for family in (USER, ITEM)}
-        outcome.records_different += sum(_different(oracle.records[f], stored[f]) for f in (USER, ITEM))
-        counted += sum(sum(decode_record(value).counts.values()) for value in stored[USER].values())
-        touches.update(oracle.touches)
-        items.update({(partition, key): value for key, value in oracle.records[ITEM].items()})
-    outcome.events = len(set(acknowledged))
-    outcome.lost = len(set(acknowledged) - logged) + max(0, len(logged) - counted)
-    outcome.doubled = max(0, counted - len(logged))
-    outcome.updates_different = _updates_different(log, touches, items)
-
-
-class Oracle:
-    """The single-pass fold of one partition, one message at a time, into memory."""
-
-    def __init__(self, partition: int) -> None:
-        self.records: dict[str, dict[str, bytes]] = {USER: {}, ITEM: {}}
-        self.touches: list[SessionTouch] = []
-        self._partition = partition
-        self._seq = 0
-        self._fold = PartitionFold(partition, lambda family, keys: [self.records[family].get(key) for key in keys])
-
-    def fold(self, message: Message) -> None:
-        """Fold one message of the events topic."""
-        self._seq += 1
-        folded = self._fold.fold(Batch(EVENTS, self._partition, [message]), self._seq)
-        for family, records in folded.writes.items():
-            self.records[family].update({key: value for key, value in records.items() if value is not None})
-        for topic, _, payload in folded.outbox:
-            if topic == UPDATES:
-                self.touches += decode_update(payload).touches
-
-
-def _messages(log: EventLog, topic: str, partition: int) -> Iterator[Message]:
-    return (message for batch in logged(log, topic, partition) for message in batch.messages)
-
-
-def _different(left: dict[str, bytes], right: dict[str, bytes]) -> int:
-    return sum(left.get(key) != right.get(key) for key in left.keys() | right.keys())
-
-
-def _updates_different(log: EventLog, touches: Counter[SessionTouch], items: dict[tuple[int, str], bytes]) -> int:
-    """Count what a follower of the updates topic would hold otherwise than the oracle."""
-    applied: dict[int, int] = {}
-    followed: dict[tuple[int, str], ItemStats] = {}
-    seen: Counter[SessionTouch] = Counter()
-    for message in _messages(log, UPDATES, 0):
-        update = decode_update(message.payload)
-        if update.seq <= applied.get(update.partition, 0):
-            continue
-        applied[update.partition] = update.seq
-        followed.update({(update.partition, item): stats for item, stats in update.items.items()})
-        seen.update(update.touches)
-    encoded = {key: encode_item_stats(stats) for key, stats in followed.items()}
-    wrong_items = sum(encoded.get(key) != items.get(key) for key in encoded.keys() | items.keys())
-    return wrong_items + sum(((touches - seen) + (seen - touches)).values())
+def _compare(outcome: Outcome, load: _Load, seen: Seen, ports: Ports, warehouse: Warehouse) -> None:
+    outcome.messages = sum(map(len, seen.values()))
+    outcome.merges = load.office.merges
+    letters = compare_state(outcome, seen, ports.state, ports.partitions, load.acknowledged)
+    compare_catalogue(outcome, seen, ports.state)
+    compare_letters(outcome, seen, ports.state, letters)
+    compare_join(outcome, seen, ports.state, ports.partitions, WINDOW_S)
+    compare_artifacts(outcome, seen, ports.artifacts)
+    compare_warehouse(outcome, seen, warehouse, load.shoppers.answered)
+    outcome.slates_lost += len(unlogged(seen, load.shoppers.answered))
+    outcome.log_different = changed(seen, ports.log)
