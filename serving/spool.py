@@ -180,6 +180,7 @@ class Spool:
                 self._segments.append(Segment(path))
             except BlockingIOError:
                 continue  # another worker took the new file for an orphan before it was locked
+            _sync_entry(self._directory)
             return
 
     def peek(self, limit: int) -> tuple[list[Spooled], int]:
@@ -209,6 +210,15 @@ class Spool:
 def _frame(message: Spooled) -> bytes:
     body = _encode(message)
     return _HEADER.pack(len(body), crc32(body)) + body
+
+
+def _sync_entry(directory: Path) -> None:
+    """Make the names in a directory survive a crash of the machine: syncing a file does not keep its own."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _check_linked(file: BinaryIO, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Forwarding another log into Pulsar: sequence ids count as its offsets do, and the broker drops what it has had before."""
+"""Forwarding another log into Pulsar: sequence ids are its offsets, and the broker drops what it has had before."""
 
 from __future__ import annotations
 

@@ -11,4 +11,5 @@ CREATE TABLE IF NOT EXISTS documents
 ENGINE = MergeTree
 PARTITION BY day
 ORDER BY (topic, id, updated_at)
-SETTINGS non_replicated_deduplication_window = 10000
+SETTINGS non_replicated_deduplication_window = 10000;
+ALTER TABLE documents MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1

@@ -20,4 +20,5 @@ CREATE TABLE IF NOT EXISTS events
 ENGINE = MergeTree
 PARTITION BY day
 ORDER BY (event_type, surface, timestamp)
-SETTINGS non_replicated_deduplication_window = 10000
+SETTINGS non_replicated_deduplication_window = 10000;
+ALTER TABLE events MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1

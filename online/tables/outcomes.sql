@@ -16,4 +16,5 @@ ENGINE = ReplacingMergeTree
 PARTITION BY day
 ORDER BY (surface, recommendation_id)
 SETTINGS non_replicated_deduplication_window = 10000
-COMMENT 'one row for each slate whose window has closed and of which something was seen'
+COMMENT 'one row for each slate whose window has closed and of which something was seen';
+ALTER TABLE outcomes MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1

@@ -22,4 +22,5 @@ ENGINE = ReplacingMergeTree
 PARTITION BY day
 ORDER BY (surface, policy_id, recommendation_id)
 SETTINGS non_replicated_deduplication_window = 10000
-COMMENT 'a slate shipped twice from a spool has two positions and one recommendation_id: read with FINAL'
+COMMENT 'a slate shipped twice from a spool has two positions and one recommendation_id: read with FINAL';
+ALTER TABLE slates MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1

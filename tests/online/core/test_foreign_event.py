@@ -38,7 +38,10 @@ def test_an_event_keeps_its_own_id_and_a_clock_ahead_is_clamped() -> None:
         (b'"text"', "Input should be an object"),
         (json.dumps({**OURS, "colour": "red"}).encode(), "colour: unknown field"),
         (json.dumps({"event_type": "click", "item_id": "a"}).encode(), "give user_id or visitor_id"),
-        (b'{"event_type": "click", "user_id": "u", "item_id": "a", "value": NaN}', "value: Input should be a finite number"),
+        (
+            b'{"event_type": "click", "user_id": "u", "item_id": "a", "value": NaN}',
+            "value: Input should be a finite number",
+        ),
         (b" " * (MOST_BYTES + 1), "bytes, an event at most"),
     ],
 )
