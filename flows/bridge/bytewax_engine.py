@@ -17,7 +17,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.errors import BytewaxRuntimeError
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as Received
 
 from flows.view import run as run_flow
@@ -56,7 +56,9 @@ def run(topic: KafkaTopic, forward: Forward, stop: Flag) -> None:
 def _cause(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
-    return BridgeError(f"Kafka: {error.args[0].str()}") if isinstance(error, KafkaException) else error
+    if not isinstance(error, KafkaException):
+        return error
+    return BridgeError(f"Kafka: {error.args[0].str()}: started again, it goes on where it stood")
 
 
 def open_consumer(topic: KafkaTopic) -> Consumer:
@@ -142,7 +144,7 @@ def _is_sound(one: Received) -> bool:
     error = one.error()
     if error is None:
         return True
-    if error.fatal():
+    if error.fatal() or error.code() == KafkaError._FATAL:  # the latter carries the former without its mark
         raise KafkaException(error)
     logger.warning("Kafka: %s", error.str())
     return False

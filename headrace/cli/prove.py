@@ -46,7 +46,7 @@ def verify_crash(
         headrace verify crash --kills 20 --json
         headrace verify crash --kills 5 --targets flow,api --seed 7
         headrace verify crash --kills 50 --runs 20 --out crash.jsonl
-        headrace verify crash --kills 50 --log pulsar --kill-broker ./kill-pulsar.sh
+        headrace verify crash --kills 50 --log pulsar --kill-broker './kill-pulsar.sh /tmp/pulsar'
     """
     from rich.console import Console
     from rich.progress import Progress

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from threading import Thread
+from typing import NamedTuple
 
 from flows.record import RECORD_VIEW, decode_record_checkpoint
 from flows.state import STATE_VIEW
@@ -33,11 +34,20 @@ BROKER_TARGETS = {**TARGETS, LOG: (BROKER,)}
 """The same where the log is a broker of its own."""
 
 AGAIN_SHARE, TOGETHER_SHARE, ALL_SHARE = 0.15, 0.12, 0.02
-ANYWHERE_SHARE, AT_ONCE_SHARE = 0.3, 0.4
+ANYWHERE_SHARE = 0.3
 LONGEST_PAUSE_S = 2.0  # between kills: any part of a start-up
-MOMENT_S = 2.0  # how long a moment is waited for
+PATIENCE_S = 8.0  # with a moment: what is killed may have to start first
 LOOK_S = 0.0002
-SOON_S = 0.02  # behind it, on average, or at once: between a commit and what it sends lies less than a millisecond
+
+
+class _Moment(NamedTuple):
+    """Tells when something begins that a kill might break, and how long after that the kill comes: between a commit and
+    what it sends lies less than a millisecond, an insert takes ten or twenty.
+    """
+
+    is_now: Callable[[], bool]
+    soon_s: float = 0.02  # on average
+    at_once_share: float = 0.0
 
 
 class Killer:
@@ -125,37 +135,39 @@ class Killer:
         time.sleep(rng.uniform(0.0, LONGEST_PAUSE_S))
         if rng.random() < ANYWHERE_SHARE:
             return
-        is_moment, until = self._moment(name), time.monotonic() + MOMENT_S
+        moment = self._moment(name)
+        until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until:
             try:
-                if is_moment():
+                if moment.is_now():
                     break
             except Unavailable:
                 pass
             time.sleep(LOOK_S)
-        if rng.random() > AT_ONCE_SHARE:
-            time.sleep(rng.expovariate(1 / SOON_S))
+        if rng.random() > moment.at_once_share:
+            time.sleep(rng.expovariate(1 / moment.soon_s))
 
-    def _moment(self, name: str) -> Callable[[], bool]:
-        """Return what tells that the service is amid something."""
+    def _moment(self, name: str) -> _Moment:
+        """Return when the service is amid something."""
         if name in (*TARGETS[RECORD], *TARGETS[WAREHOUSE]):
-            return self._is_inserting
+            return _Moment(self._commit_of(RECORD_VIEW, _announces_an_insert), soon_s=0.01)
         if name in TARGETS[API]:
-            return lambda: not spool_is_empty(self._ports.spool)
-        view = JOIN_VIEW if name == "flow-learn" else STATE_VIEW
-        return self._another_commit(view)
+            return _Moment(lambda: not spool_is_empty(self._ports.spool))
+        return _Moment(self._commit_of(JOIN_VIEW if name == "flow-learn" else STATE_VIEW), at_once_share=0.4)
 
-    def _is_inserting(self) -> bool:
+    def _commit_of(self, view: str, is_meant: Callable[[bytes], bool] = lambda payload: True) -> Callable[[], bool]:
+        """Return what tells that one of the view's partitions was committed since, by what is meant."""
         state, partition = self._ports.state, self._rng.randrange(self._ports.partitions)
-        return bool(decode_record_checkpoint(state.checkpoint(RECORD_VIEW, partition)).intended)
+        seen: list[bytes | None] = []
 
-    def _another_commit(self, view: str) -> Callable[[], bool]:
-        """Return what tells that one of the view's partitions was committed."""
-        state, partition = self._ports.state, self._rng.randrange(self._ports.partitions)
-        first: list[bytes | None] = []
+        def is_now() -> bool:
+            now = state.checkpoint(view, partition)
+            if not seen:
+                seen.append(now)
+            return now is not None and now != seen[0] and is_meant(now)
 
-        def is_another() -> bool:
-            first.append(state.checkpoint(view, partition))
-            return first.pop() != first[0] if len(first) > 1 else False
+        return is_now
 
-        return is_another
+
+def _announces_an_insert(payload: bytes) -> bool:
+    return bool(decode_record_checkpoint(payload).intended)

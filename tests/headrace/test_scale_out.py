@@ -126,17 +126,17 @@ def test_killed_stalled_and_added_under_load_nothing_is_lost_or_doubled(
                 time.sleep(0.05)
 
         killed, stalled = start(url, url), start(url, url)
-        load(20.0, until=lambda: shares(state) == [8, 8])
+        load(60.0, until=lambda: shares(state) == [8, 8])
         killed.kill()
         load(0.5)
         start(url, url)
-        load(20.0, until=lambda: shares(state) == [8, 8] and killed.pid not in pids(state))
+        load(60.0, until=lambda: shares(state) == [8, 8] and killed.pid not in pids(state))
         stalled.send_signal(signal.SIGSTOP)
-        load(20.0, until=lambda: shares(state) == [16])
+        load(60.0, until=lambda: shares(state) == [16])
         assert shares(state) == [16]
         load(1.0)
         stalled.send_signal(signal.SIGCONT)
-        load(20.0, until=lambda: shares(state) == [8, 8])
+        load(60.0, until=lambda: shares(state) == [8, 8])
         assert shares(state) == [8, 8]
         load(1.0)
         eventually(lambda: folded(log, state), within_s=60.0)

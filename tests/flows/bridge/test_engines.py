@@ -68,6 +68,34 @@ def test_a_bridge_goes_on_where_the_one_before_stood(
     assert said == [{"forwarded": 100, "dead": 1, "repeated": 0}] * 2
 
 
+def test_a_member_whose_name_another_process_has_taken_ends(
+    kafka_broker: Any, redis_url: str, tmp_path: Path, eventually: Eventually
+) -> None:
+    topic, url = f"fenced-{time.time_ns()}", f"{redis_url}?db=6"
+    make_topic(kafka_broker.url, topic, 1)
+    writer = TopicWriter(kafka_broker.url, topic)
+    log = open_log(url)
+
+    def one_comes_through() -> None:
+        before = come_through(log)
+        writer.send([(0, click(1))])
+        writer.flush()
+        eventually(lambda: come_through(log) > before, 30.0)
+
+    first = start(kafka_broker.url, topic, "bytewax", url, tmp_path)
+    one_comes_through()
+    second = start(kafka_broker.url, topic, "bytewax", url, tmp_path)
+
+    first.communicate(timeout=30.0)
+    one_comes_through()
+    second.terminate()
+    second.communicate(timeout=20.0)
+
+    assert (first.returncode, second.returncode) == (2, 0)
+    assert come_through(log) == 2
+    log.close()
+
+
 def test_faust_takes_no_setting_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BROKER_URL", "FAUST_DATADIR", "DATADIR", "CONSUMER_AUTO_OFFSET_RESET", "FAUST_STORE"):
         monkeypatch.setenv(name, "kafka://elsewhere:1")
