@@ -159,7 +159,7 @@ def _load(settings: Settings, ports: Ports, seed: int) -> Iterator[_Load]:
     Raises:
         Rejected: the API refused something for good.
     """
-    stop, clock = Event(), EventClock(WINDOW_S)
+    stop, clock, producer = Event(), EventClock(WINDOW_S), open_log(settings.log)
 
     def client() -> Client:
         return Client(settings.host, settings.port, stop)
@@ -168,7 +168,7 @@ def _load(settings: Settings, ports: Ports, seed: int) -> Iterator[_Load]:
         [Visitors(f"visitors-{i}", client(), clock, stop, f"{seed}-{i}") for i in range(VISITORS)],
         Shoppers(client(), clock, lambda: until_joined(ports, stop.is_set), stop, f"{seed}-shoppers"),
         Office(client(), stop, f"{seed}-office"),
-        Poisoner(open_log(settings.log), ports.partitions, clock, stop, f"{seed}-poisoner"),
+        Poisoner(producer, ports.partitions, clock, stop, f"{seed}-poisoner"),
     )
     load.office.load_catalogue()
     for source in load.sources:
@@ -179,6 +179,7 @@ def _load(settings: Settings, ports: Ports, seed: int) -> Iterator[_Load]:
         stop.set()
         for source in load.sources:
             source.join()
+        producer.close()
     for source in load.sources:
         if source.failure is not None:
             raise source.failure

@@ -36,13 +36,13 @@ BROKER_TARGETS = {**TARGETS, LOG: (BROKER,)}
 AGAIN_SHARE, TOGETHER_SHARE, ALL_SHARE = 0.15, 0.12, 0.02
 ANYWHERE_SHARE = 0.3
 LONGEST_PAUSE_S = 2.0  # between kills: any part of a start-up
-PATIENCE_S = 8.0  # with a moment: what is killed may have to start first
+PATIENCE_S = 5.0  # with a moment: what is killed may have to start first
 LOOK_S = 0.0002
 
 
 class _Moment(NamedTuple):
     """Tells when something begins that a kill might break, and how long after that the kill comes: between a commit and
-    what it sends lies less than a millisecond, an insert takes ten or twenty.
+    what it sends lies less than a millisecond, an insert takes ten to a hundred.
     """
 
     is_now: Callable[[], bool]
@@ -150,7 +150,7 @@ class Killer:
     def _moment(self, name: str) -> _Moment:
         """Return when the service is amid something."""
         if name in (*TARGETS[RECORD], *TARGETS[WAREHOUSE]):
-            return _Moment(self._commit_of(RECORD_VIEW, _announces_an_insert), soon_s=0.01)
+            return _Moment(self._commit_of(RECORD_VIEW, _announces_an_insert), soon_s=0.04)
         if name in TARGETS[API]:
             return _Moment(lambda: not spool_is_empty(self._ports.spool))
         return _Moment(self._commit_of(JOIN_VIEW if name == "flow-learn" else STATE_VIEW), at_once_share=0.4)

@@ -292,6 +292,7 @@ def test_the_state_of_a_stopped_system_is_told_to_need_a_start(run: Run, tmp_pat
         ("config --colour", "--colour"),
         ("verify crash --kills 0", "--kills"),
         ("verify crash --targets sun", "flow, state"),
+        ("verify crash --log pulsar --targets log", "--kill-broker"),
         ("simulate --hours nan", "--hours"),
         ("simulate --items 3", "--items"),
         ("flow nonsense", "record"),
