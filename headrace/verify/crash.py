@@ -159,10 +159,12 @@ def _load(settings: Settings, ports: Ports, seed: int) -> Iterator[_Load]:
     Raises:
         Rejected: the API refused something for good.
     """
-    stop, clock, producer = Event(), EventClock(WINDOW_S), open_log(settings.log)
+    stop, clock, producer, clients = Event(), EventClock(WINDOW_S), open_log(settings.log), ExitStack()
 
     def client() -> Client:
-        return Client(settings.host, settings.port, stop)
+        made = Client(settings.host, settings.port, stop)
+        clients.callback(made.close)
+        return made
 
     load = _Load(
         [Visitors(f"visitors-{i}", client(), clock, stop, f"{seed}-{i}") for i in range(VISITORS)],
@@ -179,6 +181,7 @@ def _load(settings: Settings, ports: Ports, seed: int) -> Iterator[_Load]:
         stop.set()
         for source in load.sources:
             source.join()
+        clients.close()
         producer.close()
     for source in load.sources:
         if source.failure is not None:

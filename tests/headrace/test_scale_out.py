@@ -26,7 +26,7 @@ from online.ports import EventLog, StateStore
 from replay.history import logged
 
 PARTITIONS = 16
-QUICK = "import flows.lease as lease; lease.TTL_S, lease.RENEW_S = 1.2, 0.3; from headrace.cli import main; main()"
+QUICK = "import flows.lease as lease; lease.TTL_S, lease.RENEW_S = 4.0, 1.0; from headrace.cli import main; main()"
 
 Records = dict[tuple[int, str, str], bytes]
 Start = Callable[..., subprocess.Popen[bytes]]

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from headrace.verify.crash import Trial, verify_crash
 from headrace.verify.victim import TARGETS
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A directory for temporary files, so that other runs' are not taken for ours."""
+    with tempfile.TemporaryDirectory(prefix="hr-") as directory:  # short: a socket lies in it
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        yield directory
 
 
 @pytest.fixture
@@ -18,7 +27,9 @@ def environment_of_production(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("environment_of_production")
-def test_twenty_kills_of_everything_leave_no_trace_and_no_process(processes_of: Callable[[str], list[int]]) -> None:
+def test_twenty_kills_of_everything_leave_no_trace_and_no_process(
+    place: str, processes_of: Callable[[str], list[int]]
+) -> None:
     told: list[str] = []
     trial = Trial(kills=20, targets=tuple(TARGETS), seed=2)
 
@@ -32,7 +43,7 @@ def test_twenty_kills_of_everything_leave_no_trace_and_no_process(processes_of: 
     assert len(outcome.killed) >= 5
     assert told
     assert not outcome.kept
-    assert processes_of("headrace-verify-") == []
+    assert processes_of(place) == []
 
 
 def test_on_a_broker_the_log_is_not_the_store() -> None:
