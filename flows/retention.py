@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 
 from online.core.catalogue import CATALOGUE_VIEW, ITEMS
-from online.core.checkpoint import decode_checkpoint
 from online.core.dead_letter import DEAD, VERDICTS
 from online.core.example import EXAMPLES
 from online.core.join import JOIN_VIEW, SLATES
@@ -21,7 +20,7 @@ from online.world import RANKER, VECTORS
 from .artifact import newest_sound
 from .log_source import TICK
 from .state import STATE_VIEW
-from .view import retried
+from .view import committed, retried
 
 HOUR_S = 3600.0
 
@@ -107,9 +106,7 @@ class Retention:
         for topic, kept_s in KEPT_S.items():
             for partition in sorted(self.adopted if topic in (EVENTS, USERS, SLATES) else self.adopted & {0}):
                 bounds = [self._log.before(topic, partition, now if is_short else now - kept_s)]
-                for view in READERS.get(topic, ()):
-                    checkpoint = decode_checkpoint(self._state.checkpoint(view, partition))
-                    bounds.append(checkpoint.positions.get(topic, START))
+                bounds += [committed(self._state, view, topic, partition) for view in READERS.get(topic, ())]
                 if topic in LEARNERS:
                     bounds.append(_learned(learned[LEARNERS[topic]], topic))
                 archive = self._recorded(topic, partition)

@@ -187,6 +187,15 @@ def _nothing() -> None:
     """Commit nothing."""
 
 
+def committed(state: StateStore, view: str, topic: str, partition: int) -> Position:
+    """Return up to where a view has folded a topic's partition and committed it.
+
+    Raises:
+        Unavailable: the store does not answer.
+    """
+    return decode_checkpoint(state.checkpoint(view, partition)).positions.get(topic, START)
+
+
 def retried(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return the call's result, repeating it in place while its service is away: a flow waits, it does not end."""
     while True:

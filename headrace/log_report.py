@@ -10,8 +10,8 @@ import msgspec
 
 from flows.record import RECORD_VIEW, decode_record_checkpoint
 from flows.retention import READERS
+from flows.view import committed
 from headrace.schema import TOPICS
-from online.core.checkpoint import decode_checkpoint
 from online.core.partition import EVENTS, USERS
 from online.ports import START, EventLog, LogError, Message, Position, StateStore
 from schemas.export import JSON
@@ -57,7 +57,7 @@ def lag(log: EventLog, state: StateStore, now: float) -> dict[str, Any]:
 
 
 def _committed(state: StateStore, view: str, topic: str) -> Callable[[int], Position]:
-    return lambda partition: decode_checkpoint(state.checkpoint(view, partition)).positions.get(topic, START)
+    return lambda partition: committed(state, view, topic, partition)
 
 
 def _recorded(state: StateStore, topic: str) -> Callable[[int], Position]:

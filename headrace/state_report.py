@@ -6,6 +6,7 @@ from typing import Any
 
 from flows.record import RECORD_VIEW, decode_record_checkpoint
 from flows.state import STATE_VIEW
+from flows.view import committed
 from headrace.process import create_topics
 from headrace.settings import Settings
 from headrace.system import FLOWS
@@ -62,8 +63,7 @@ def _folded(state: StateStore, partition: int) -> int:
 
 
 def _behind(log: EventLog, state: StateStore, view: str, topic: str, partition: int) -> int:
-    position = decode_checkpoint(state.checkpoint(view, partition)).positions.get(topic, START)
-    return log.behind(topic, partition, position)
+    return log.behind(topic, partition, committed(state, view, topic, partition))
 
 
 def _kept(state: StateStore, flow: str) -> dict[str, list[int]]:

@@ -12,7 +12,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from online.core.checkpoint import Folded
+from online.core.checkpoint import Folded, apply_writes
 from online.core.example import EXAMPLES, decode_example
 from online.core.expiry import living
 from online.core.item_table import ItemTable
@@ -108,12 +108,7 @@ class LocalSystem:
 
     def _take(self, partition: int, folded: Folded) -> None:
         for family, records in folded.writes.items():
-            kept = self._records[partition].setdefault(family, {})
-            for key, value in records.items():
-                if value is None:
-                    kept.pop(key, None)
-                else:
-                    kept[key] = value
+            apply_writes(self._records[partition].setdefault(family, {}), records)
         for topic, _, payload in folded.outbox:
             if topic == UPDATES:
                 update = decode_update(payload)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from online.core.checkpoint import Checkpoint, Folded
+from online.core.checkpoint import Checkpoint, Folded, apply_writes
 from online.core.partition import Load
 from online.ports import START, Batch, EventLog, Warehouse
 
 from .history import history
+
+K = TypeVar("K")
 
 
 class Fold(Protocol):
@@ -72,16 +74,10 @@ class Refold:
                 yield folded
 
 
-def apply_writes(records: dict[str, bytes], written: Mapping[str, bytes | None]) -> None:
-    """Write records in place; None deletes.
+def differing(left: Mapping[K, object], right: Mapping[K, object]) -> int:
+    """Return how many keys have other values, or are in one of the two only.
 
-    >>> records = {"a": b"1", "b": b"1"}
-    >>> apply_writes(records, {"a": None, "b": b"2"})
-    >>> records
-    {'b': b'2'}
+    >>> differing({"a": 1, "b": 2}, {"b": 3})
+    2
     """
-    for key, value in written.items():
-        if value is None:
-            records.pop(key, None)
-        else:
-            records[key] = value
+    return sum(left.get(key) != right.get(key) for key in left.keys() | right.keys())

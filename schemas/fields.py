@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -75,6 +76,18 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=P
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # records are msgpack, which knows no larger ones
 Scalar = Annotated[str, StringConstraints(max_length=1024)] | bool | Int64 | float | None
 Context = Annotated[dict[Label, Scalar], Field(max_length=32)]
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+
+
+def safe_path(loc: Iterable[int | str]) -> str:
+    """Return where in a document something is, with `?` for names that are not safe to repeat to whoever sent it.
+
+    >>> safe_path(("items", 3, "item_id")), safe_path(("<script>",))
+    ('items.3.item_id', '?')
+    """
+    return ".".join(str(part) if _PLAIN.fullmatch(str(part)) else "?" for part in loc)
 
 
 def _finite(document: dict[str, JsonValue]) -> dict[str, JsonValue]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from http import HTTPStatus
@@ -14,11 +13,12 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
+from schemas.fields import safe_path
+
 MAX_ERRORS = 8  # with the lengths below, a problem stays under 4 kB
 MAX_FIELD, MAX_MESSAGE = 120, 200
 RETRY_AFTER_S = 2
 MEDIA_TYPE = "application/problem+json"
-_PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # names that are safe to repeat to the client
 
 
 class Problem(Exception):
@@ -91,8 +91,7 @@ def field_errors(error: ValidationError, model: type[BaseModel]) -> list[dict[st
 
 
 def _field_error(code: str, loc: Sequence[int | str], message: str) -> dict[str, str]:
-    field = ".".join(str(part) if _PLAIN.fullmatch(str(part)) else "?" for part in loc)
-    return {"code": code, "field": field[:MAX_FIELD], "message": message[:MAX_MESSAGE]}
+    return {"code": code, "field": safe_path(loc)[:MAX_FIELD], "message": message[:MAX_MESSAGE]}
 
 
 def _nearest(name: str, model: type[BaseModel]) -> str | None:

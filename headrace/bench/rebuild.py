@@ -10,9 +10,11 @@ from typing import Any
 
 from flows.record import RECORD_VIEW, decode_record_checkpoint
 from headrace.bench.measure import headed, median, spread
-from headrace.bench.rig import Rig, own_settings, running, wait_until
+from headrace.bench.rig import Rig, running, wait_until
 from headrace.bench.stream import Stream, load_catalogue, load_events
 from headrace.rebuild.run import rebuild_views
+from headrace.settings import own_settings
+from headrace.supervisor import free_port
 from online.core.partition import EVENTS
 from online.ports import START
 
@@ -40,7 +42,7 @@ def rebuild(
     """Measure a rebuild of the state and catalogue views."""
     stream = Stream(users=users, items=items, seed=seed)
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory:
-        settings = own_settings(Path(directory))
+        settings = own_settings(Path(directory) / "data", free_port())
         with running(settings, flows=FLOWS, warehouse=True) as whole:
             progress(f"folding and archiving {events} events")
             load_catalogue(whole.log, stream, time.time())

@@ -15,14 +15,14 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from flows.state import STATE_VIEW
+from flows.view import committed
 from headrace.process import create_topics
-from headrace.settings import Settings
+from headrace.settings import Settings, own_settings
 from headrace.supervisor import Supervisor, free_port
 from headrace.system import plan
 from online.adapters.pulsar_url import DEFAULT_NAMESPACE, PULSAR_SCHEMES
 from online.connect import open_log, open_state
 from online.core.catalogue import CATALOGUE_VIEW, ITEMS
-from online.core.checkpoint import decode_checkpoint
 from online.core.partition import EVENTS
 from online.ports import EventLog, Position, StateStore, Unavailable
 
@@ -65,8 +65,7 @@ class Rig:
 
     def _until(self, view: str, topic: str, partition: int, position: Position) -> None:
         def is_there() -> bool:
-            checkpoint = decode_checkpoint(self.state.checkpoint(view, partition))
-            return checkpoint.positions.get(topic, "") >= position
+            return committed(self.state, view, topic, partition) >= position
 
         wait_until(is_there, f"the {view} view does not reach the end of {topic}")
 
@@ -99,16 +98,6 @@ def wait_until(is_true: Callable[[], bool], complaint: str, *, every_s: float = 
         time.sleep(every_s)
 
 
-def own_settings(directory: Path, log: str = "") -> Settings:
-    """Return settings for embedded services below a directory, whatever the environment says of URLs and keys.
-
-    `log` is the URL of a log that is used in the place of the embedded one.
-    """
-    return Settings(
-        data_dir=directory / "data", port=free_port(), host="127.0.0.1", log=log, state="", warehouse="", api_keys=()
-    )
-
-
 def unused(log: str) -> str:
     """Return the URL of a Pulsar log with a namespace of its own, since a bench begins with an empty log.
 
@@ -127,11 +116,10 @@ def rig(*, flows: tuple[str, ...] = (), api: bool = False, warehouse: bool = Fal
 
     `log` is the URL of a log to use in the place of the embedded one; on Pulsar, a namespace beside the named one.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory,
-        running(own_settings(Path(directory), unused(log)), flows=flows, api=api, warehouse=warehouse) as started,
-    ):
-        yield started
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory:
+        settings = own_settings(Path(directory) / "data", free_port(), log=unused(log))
+        with running(settings, flows=flows, api=api, warehouse=warehouse) as started:
+            yield started
 
 
 @contextmanager

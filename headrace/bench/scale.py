@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from flows.state import STATE_VIEW
+from flows.view import committed
 from headrace.bench.measure import group_cpu_s, headed, median, spread
-from headrace.bench.rig import Rig, own_settings, rig, running, wait_until
+from headrace.bench.rig import Rig, rig, running, wait_until
 from headrace.bench.stream import Stream, load_events
-from headrace.settings import Settings
+from headrace.settings import Settings, own_settings
+from headrace.supervisor import free_port
 from headrace.system import FLOWS, environment
 from online.connect import open_state
-from online.core.checkpoint import decode_checkpoint
 from online.core.partition import EVENTS
 from online.core.update import UPDATES
 from online.ports import StateStore
@@ -65,7 +66,7 @@ def scale(
         progress: told what is going on.
     """
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory, ExitStack() as stack:
-        settings = own_settings(Path(directory)).model_copy(update={"partitions": partitions})
+        settings = own_settings(Path(directory) / "data", free_port()).model_copy(update={"partitions": partitions})
         own = stack.enter_context(running(settings))
         progress(f"log of {events} events in {own.partitions} partitions")
         load_events(own.log, Stream(users=users, items=items, seed=seed), events, own.partitions)
@@ -140,10 +141,7 @@ def _flows(settings: Settings, processes: int) -> Iterator[list[int]]:
 
 
 def _is_folded(own: Rig, state: StateStore) -> bool:
-    return all(
-        decode_checkpoint(state.checkpoint(STATE_VIEW, p)).positions.get(EVENTS, "") >= own.log.extent(EVENTS, p).last
-        for p in range(own.partitions)
-    )
+    return all(committed(state, STATE_VIEW, EVENTS, p) >= own.log.extent(EVENTS, p).last for p in range(own.partitions))
 
 
 def _idle(whole: Rig, seconds: float) -> dict[str, Any]:

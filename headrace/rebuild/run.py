@@ -21,6 +21,7 @@ from online.core.item_stats import ItemStats, decode_item_stats
 from online.core.partition import ITEM
 from online.core.update import UPDATES, Update, encode_update
 from online.ports import Fenced, Perishable
+from replay.refold import differing
 
 BESIDE = "rebuild"  # the view under which rebuilt records are written beside the living ones
 CHUNK = 1000  # records in one write
@@ -112,7 +113,7 @@ class _Rebuild:
             replaced = dict(state.scan(target.partition, beside))
             rebuilt = self.refold.result.records[family]
             now = latest(family, rebuilt)
-            self.different += _different(kept(family, rebuilt, now), kept(family, replaced, now))
+            self.different += differing(kept(family, rebuilt, now), kept(family, replaced, now))
         state.drop(BESIDE, target.partition, list(families.values()))
 
     def _advance(self, until: Checkpoint) -> Mapping[str, set[str]]:
@@ -167,7 +168,3 @@ class _Rebuild:
         update = encode_update(Update(self._target.partition, seq, wrong, []))
         outbox = [*live.outbox, (UPDATES, 0, update)]
         return Checkpoint(seq, live.positions, live.folded, outbox, live.step_version)
-
-
-def _different(left: Mapping[str, bytes], right: Mapping[str, bytes]) -> int:
-    return sum(left.get(key) != right.get(key) for key in left.keys() | right.keys())

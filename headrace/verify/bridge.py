@@ -24,6 +24,7 @@ from flows.bridge import Engine
 from flows.bridge.kafka import KafkaMessage, KafkaTopic, find_topic
 from flows.bridge.producer import TopicWriter, make_topic, read_topic
 from flows.state import STATE_VIEW
+from flows.view import committed
 from headrace.bench.rig import wait_until
 from headrace.process import create_topics
 from headrace.settings import own_settings
@@ -34,7 +35,6 @@ from headrace.verify.outcome import Outcome as Compared
 from headrace.verify.witness import seen_now
 from online.connect import open_log, open_state
 from online.core.catalogue import ITEM_DOCUMENT, ITEMS, facets, stamp
-from online.core.checkpoint import decode_checkpoint
 from online.core.dead_letter import DEAD, decode_dead_letter
 from online.core.foreign_event import EventMapping, NotAccepted, read_foreign
 from online.core.partition import EVENTS
@@ -262,8 +262,7 @@ def _drain(log: EventLog, state: StateStore, partitions: int, messages: int) -> 
     """Wait until as many messages as the topic has have come through, and the view has folded them."""
 
     def is_folded() -> bool:
-        checkpoints = [decode_checkpoint(state.checkpoint(STATE_VIEW, p)) for p in range(partitions)]
-        return all(c.positions.get(EVENTS, START) == log.extent(EVENTS, p).last for p, c in enumerate(checkpoints))
+        return all(committed(state, STATE_VIEW, EVENTS, p) == log.extent(EVENTS, p).last for p in range(partitions))
 
     wait_until(lambda: _forwarded(log, partitions) >= messages, "the bridge does not get to the end", every_s=0.1)
     wait_until(is_folded, "the state view does not get to the end", every_s=0.1)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
 
 import msgspec
 
@@ -24,10 +23,9 @@ from online.core.partition import EVENTS, ITEM, USER, USERS
 from online.core.record import decode_record
 from online.core.update import UPDATES, SessionTouch, decode_update
 from online.ports import Batch, Message, StateStore
+from replay.refold import differing
 from schemas.event import Event, decode_event
 from schemas.identity import Absorb, Forwarded, Merge, decode_identity
-
-K = TypeVar("K")
 
 
 def compare_state(
@@ -152,12 +150,3 @@ def compare_letters(outcome: Outcome, seen: Seen, state: StateStore, expected: S
     outcome.letters_different = (
         differing(wanted, sent) + differing(wanted, filed) + differing(dict.fromkeys(wanted, b""), listed)
     )
-
-
-def differing(left: Mapping[K, object], right: Mapping[K, object]) -> int:
-    """Return how many keys have other values, or are in one of the two only.
-
-    >>> differing({"a": 1, "b": 2}, {"b": 3})
-    2
-    """
-    return sum(left.get(key) != right.get(key) for key in left.keys() | right.keys())

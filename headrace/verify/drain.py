@@ -9,8 +9,8 @@ from pathlib import Path
 
 from flows.record import RECORD_VIEW, decode_record_checkpoint
 from flows.state import STATE_VIEW
+from flows.view import committed
 from online.core.catalogue import CATALOGUE_VIEW, ITEMS
-from online.core.checkpoint import decode_checkpoint
 from online.core.dead_letter import DEAD, VERDICTS
 from online.core.example import EXAMPLES
 from online.core.join import JOIN_VIEW, SLATES
@@ -37,15 +37,15 @@ class Ports:
     partitions: int
 
 
-def stalled(ports: Ports) -> Collection[Reader]:
-    """Wait until nothing is left to do; return who gets no further, which should be nobody."""
-    before, until, quiet = _left(ports), time.monotonic() + PATIENCE_S, 0
+def stalled(ports: Ports, *, patience_s: float = PATIENCE_S) -> Collection[Reader]:
+    """Wait until nothing is left to do; return who gets no further for `patience_s`, which should be nobody."""
+    before, until, quiet = _left(ports), time.monotonic() + patience_s, 0
     while quiet < QUIET_LOOKS:
         time.sleep(LOOK_S)
         left = _left(ports)
         quiet = 0 if left else quiet + 1
         if left != before:
-            before, until = left, time.monotonic() + PATIENCE_S
+            before, until = left, time.monotonic() + patience_s
         elif left and time.monotonic() > until:
             return left.keys()
     return ()
@@ -59,7 +59,7 @@ def until_joined(ports: Ports, is_stopped: Callable[[], bool]) -> None:
             if not heads and spool_is_empty(ports.spool):
                 topics = [(topic, p) for topic in (EVENTS, SLATES) for p in range(ports.partitions)]
                 heads = {(JOIN_VIEW, t, p): ports.log.extent(t, p).last for t, p in topics}
-            if heads and all(_folded(ports.state, *reader) >= head for reader, head in heads.items()):
+            if heads and all(committed(ports.state, *reader) >= head for reader, head in heads.items()):
                 return
         except Unavailable:
             pass
@@ -97,14 +97,10 @@ def _read(ports: Ports) -> Iterator[tuple[Reader, str]]:
         LETTERS_VIEW: ((DEAD, VERDICTS), (0,)),
     }
     for view, (topics, partitions) in views.items():
-        yield from (((view, t, p), _folded(ports.state, view, t, p)) for t in topics for p in partitions)
+        yield from (((view, t, p), committed(ports.state, view, t, p)) for t in topics for p in partitions)
     for partition in everywhere:
         recorded = decode_record_checkpoint(ports.state.checkpoint(RECORD_VIEW, partition)).recorded
         topics = (EVENTS, USERS, SLATES) if partition else (EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD, VERDICTS)
         yield from (((RECORD_VIEW, topic, partition), recorded.get(topic, START)) for topic in topics)
     ranker = ports.artifacts.open(RANKER)
     yield (RANKER, EXAMPLES, 0), START if ranker is None else ranker.lineage["positions"][f"{EXAMPLES}/0"]
-
-
-def _folded(state: StateStore, view: str, topic: str, partition: int) -> str:
-    return decode_checkpoint(state.checkpoint(view, partition)).positions.get(topic, START)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from flows import learn
-from headrace.verify.compare import differing
 from headrace.verify.oracle import JoinOracle
 from headrace.verify.outcome import Outcome
 from headrace.verify.witness import Seen
@@ -17,6 +16,7 @@ from online.core.partition import EVENTS
 from online.core.ranker import read_ranker
 from online.ports import ArtifactStore, Batch, CorruptArtifact, Message, StateStore
 from online.world import RANKER, RANKER_FILE, VECTORS
+from replay.refold import differing
 from schemas.slate import decode_slate
 
 WEIGHT_TOLERANCE = 1e-9  # of the ranker's: the same examples in the same order

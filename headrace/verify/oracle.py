@@ -5,16 +5,15 @@ It is the same fold as the flows'; what it does not share is everything that can
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from online.core.checkpoint import Folded
+from online.core.checkpoint import Folded, apply_writes
 from online.core.dead_letter import DEAD, DeadLetter, decode_dead_letter
 from online.core.example import EXAMPLES, decode_example
 from online.core.join import OPEN_SLATE, JoinFold
 from online.core.partition import EVENTS, ITEM, USER, PartitionFold
 from online.core.update import UPDATES, SessionTouch, decode_update
 from online.ports import Batch, Message
-from replay.refold import apply_writes
 
 
 class Oracle:
@@ -25,7 +24,7 @@ class Oracle:
         self.touches: list[SessionTouch] = []
         self.letters: list[DeadLetter] = []
         self.sent: list[tuple[int, bytes]] = []  # to the topic events: partition, payload
-        self._partition = partition
+        self.partition = partition
         self._seq = 0
         self._fold = PartitionFold(
             partition,
@@ -35,8 +34,12 @@ class Oracle:
 
     def fold(self, message: Message, topic: str = EVENTS) -> None:
         """Fold one message."""
+        self.fold_many([message], topic)
+
+    def fold_many(self, messages: Sequence[Message], topic: str = EVENTS) -> None:
+        """Fold messages as one batch."""
         self._seq += 1
-        folded = self._fold.fold(Batch(topic, self._partition, [message]), self._seq)
+        folded = self._fold.fold(Batch(topic, self.partition, list(messages)), self._seq)
         for family, written in folded.writes.items():
             apply_writes(self.records[family], written)
         for to, partition, payload in folded.outbox:

@@ -16,15 +16,16 @@ from pathlib import Path
 
 from flows.record import RECORD_VIEW, decode_record_checkpoint
 from flows.state import STATE_VIEW
+from flows.view import committed
 from headrace.bench import load as bench_load
 from headrace.bench.measure import quantiles
 from headrace.bench.rig import Rig, rig, until_served, wait_until
 from headrace.bench.stream import Stream, load_catalogue
 from headrace.supervisor import Supervisor
 from headrace.system import FLOWS
+from headrace.verify.drain import spool_is_empty
 from headrace.verify.flood import Answers, Flood, event_ids, flood
 from online.connect import open_warehouse
-from online.core.checkpoint import decode_checkpoint
 from online.core.partition import EVENTS, USER
 from online.core.record import decode_record
 from online.ports import START
@@ -177,10 +178,9 @@ def _until_folded(whole: Rig) -> float:
     """Wait until the spools are empty and the state view has folded every event; return the seconds it took."""
 
     def is_folded() -> bool:
-        if any(path.stat().st_size for path in (whole.settings.data_dir / "spool").glob("*.spool")):
+        if not spool_is_empty(whole.settings.data_dir / "spool"):
             return False
-        checkpoints = (decode_checkpoint(whole.state.checkpoint(STATE_VIEW, p)) for p in range(whole.partitions))
-        positions = [checkpoint.positions.get(EVENTS, START) for checkpoint in checkpoints]
+        positions = [committed(whole.state, STATE_VIEW, EVENTS, p) for p in range(whole.partitions)]
         return not any(whole.log.behind(EVENTS, p, position) for p, position in enumerate(positions))
 
     began = time.monotonic()

@@ -17,28 +17,25 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from flows.record import RECORD_VIEW, decode_record_checkpoint
-from flows.state import STATE_VIEW
-from headrace.process import create_topics
+from headrace.process import create_topics, open_artifacts
 from headrace.settings import own_settings
 from headrace.supervisor import Supervisor, free_port
 from headrace.system import plan
+from headrace.verify.drain import Ports, stalled
+from headrace.verify.oracle import Oracle
 from online.connect import open_log, open_state, open_warehouse
-from online.core.checkpoint import decode_checkpoint
-from online.core.dead_letter import DEAD, VERDICTS, letter_id
-from online.core.join import JOIN_VIEW
-from online.core.letters import LETTERS_VIEW
-from online.core.partition import EVENTS, ITEM, USER, PartitionFold, partition_of
+from online.core.dead_letter import letter_id
+from online.core.partition import EVENTS, USER, partition_of
 from online.core.record import TYPE_CODES, decode_record
 from online.dead_letters import DeadLetters, Decided
-from online.ports import START, Batch, EventLog, Message, StateStore, Unavailable, Warehouse
+from online.ports import EventLog, Message, StateStore, Unavailable, Warehouse
 from replay.poison import random_poison
+from replay.refold import differing
 from replay.traffic import random_event
 from schemas.event import encode_event
 
 CHUNK = 1000
 PATIENCE_S = 120.0  # without any progress
-LOOK_S, QUIET_LOOKS = 0.2, 4  # what a commit sends comes behind it, so looking once is not enough
 REDRIVEN = 100  # letters at most, edited
 
 _LETTERS = """
@@ -85,10 +82,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Ports:
-    log: EventLog
-    state: StateStore
+    system: Ports
     warehouse: Warehouse
-    partitions: int
 
 
 def verify_poison(
@@ -101,7 +96,7 @@ def verify_poison(
     """
     began, outcome = time.monotonic(), Outcome(seed=seed)
     with _system() as (ports, supervisor):
-        fed = _Feed(ports.log, ports.partitions, random.Random(seed))
+        fed = _Feed(ports.system.log, ports.system.partitions, random.Random(seed))
         for done in range(0, events, CHUNK):
             fed.append(min(CHUNK, events - done), share)
             progress(done)
@@ -109,7 +104,7 @@ def verify_poison(
         outcome.events, outcome.poison = fed.good, len(fed.poison)
         outcome.kinds = dict(sorted(fed.kinds.items()))
         outcome.fold_s = round(time.monotonic() - began, 1)
-        outcome.records_different = sum(_different(oracle, ports.state) for oracle in fed.oracles)
+        outcome.records_different = sum(_different(oracle, ports.system.state) for oracle in fed.oracles)
         _compare_letters(outcome, ports, fed.poison)
         ((archived,),) = ports.warehouse.query("SELECT uniqExact(partition, position) FROM events")
         outcome.not_archived = abs(events - archived)
@@ -128,7 +123,9 @@ def _system() -> Iterator[tuple[_Ports, Supervisor]]:
         log, state, warehouse = open_log(settings.log), open_state(settings.state), open_warehouse(settings.warehouse)
         for port in (log, state, warehouse):
             stack.callback(port.close)
-        yield _Ports(log, state, warehouse, create_topics(log, settings.partitions)), supervisor
+        partitions = create_topics(log, settings.partitions)
+        system_ports = Ports(log, state, open_artifacts(settings), settings.data_dir / "spool", partitions)
+        yield _Ports(system_ports, warehouse), supervisor
 
 
 class _Feed:
@@ -139,7 +136,7 @@ class _Feed:
         self.good = 0
         self.poison: dict[str, bytes] = {}  # letter id -> SHA-256 of the message
         self.kinds: Counter[str] = Counter()
-        self.oracles = [_Oracle(partition) for partition in range(partitions)]
+        self.oracles = [Oracle(partition) for partition in range(partitions)]
 
     def append(self, events: int, share: float) -> None:
         now = time.time()
@@ -163,31 +160,15 @@ class _Feed:
             else:
                 self.poison[letter_id(EVENTS, partition, position)] = sha256(payload).digest()
         for oracle, good_messages in zip(self.oracles, kept, strict=True):
-            oracle.fold(good_messages)
+            if good_messages:
+                oracle.fold_many(good_messages)
         self.good += sum(is_good)
 
 
-class _Oracle:
-    """The fold of one partition's good events, into memory."""
-
-    def __init__(self, partition: int) -> None:
-        self.partition = partition
-        self.records: dict[str, dict[str, bytes]] = {USER: {}, ITEM: {}}
-        self._fold = PartitionFold(partition, lambda family, keys: [self.records[family].get(key) for key in keys])
-
-    def fold(self, messages: list[Message]) -> None:
-        if messages:
-            for family, records in self._fold.fold(Batch(EVENTS, self.partition, messages), 0).writes.items():
-                self.records[family].update({key: value for key, value in records.items() if value is not None})
-
-
-def _different(oracle: _Oracle, state: StateStore) -> int:
+def _different(oracle: Oracle, state: StateStore) -> int:
     """Count the records that differ from the oracle's by a byte, or that only one of the two has."""
-    different = 0
-    for family, expected in oracle.records.items():
-        stored = dict(state.scan(oracle.partition, family))
-        different += sum(stored.get(key) != expected.get(key) for key in stored.keys() | expected.keys())
-    return different
+    found = oracle.records.items()
+    return sum(differing(expected, dict(state.scan(oracle.partition, family))) for family, expected in found)
 
 
 def _compare_letters(outcome: Outcome, ports: _Ports, poison: dict[str, bytes]) -> None:
@@ -205,7 +186,7 @@ def _compare_letters(outcome: Outcome, ports: _Ports, poison: dict[str, bytes]) 
 
 def _redrive(outcome: Outcome, ports: _Ports, keys: list[str]) -> None:
     """Redrive letters edited, each for a user of its own, every other one twice; each is to count once."""
-    letters = DeadLetters(log=ports.log, state=ports.state)
+    letters = DeadLetters(log=ports.system.log, state=ports.system.state)
     for number, key in enumerate(keys):
         edited = {"event_type": "click", "user_id": f"redriven-{number}", "item_id": "redriven"}
         for _ in range(1 + number % 2):
@@ -217,7 +198,7 @@ def _redrive(outcome: Outcome, ports: _Ports, keys: list[str]) -> None:
     _drain(ports)
     for number in range(len(keys)):
         user = f"uredriven-{number}"
-        record = ports.state.get(partition_of(user, ports.partitions), USER, user)
+        record = ports.system.state.get(partition_of(user, ports.system.partitions), USER, user)
         outcome.redriven_wrong += record is None or decode_record(record).counts != {TYPE_CODES["click"]: 1}
 
 
@@ -227,31 +208,5 @@ def _drain(ports: _Ports) -> None:
     Raises:
         Unavailable: one of them gets no further.
     """
-    behind, until, quiet = _behind(ports), time.monotonic() + PATIENCE_S, 0
-    while quiet < QUIET_LOOKS:
-        time.sleep(LOOK_S)
-        left = _behind(ports)
-        quiet = 0 if left else quiet + 1
-        if left != behind:
-            behind, until = left, time.monotonic() + PATIENCE_S
-        elif left and time.monotonic() > until:
-            raise Unavailable(f"stalled at {', '.join(f'{view} {topic}' for view, topic, *_ in sorted(left))}")
-
-
-def _behind(ports: _Ports) -> set[tuple[str, str, int, str]]:
-    """Return (view, topic, partition, position) of what is not read to its end."""
-    behind = set()
-    for partition in range(ports.partitions):
-        for view in (STATE_VIEW, JOIN_VIEW):
-            behind.add((view, EVENTS, partition, _folded(ports.state, view, EVENTS, partition)))
-        recorded = decode_record_checkpoint(ports.state.checkpoint(RECORD_VIEW, partition)).recorded
-        behind.add((RECORD_VIEW, EVENTS, partition, recorded.get(EVENTS, START)))
-    recorded = decode_record_checkpoint(ports.state.checkpoint(RECORD_VIEW, 0)).recorded
-    for topic in (DEAD, VERDICTS):
-        behind.add((LETTERS_VIEW, topic, 0, _folded(ports.state, LETTERS_VIEW, topic, 0)))
-        behind.add((RECORD_VIEW, topic, 0, recorded.get(topic, START)))
-    return {one for one in behind if one[3] < ports.log.extent(one[1], one[2]).last}
-
-
-def _folded(state: StateStore, view: str, topic: str, partition: int) -> str:
-    return decode_checkpoint(state.checkpoint(view, partition)).positions.get(topic, START)
+    if left := stalled(ports.system, patience_s=PATIENCE_S):
+        raise Unavailable(f"stalled at {', '.join(f'{view} {topic}' for view, topic, _ in sorted(left))}")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from threading import Lock
 
+from online.core.checkpoint import apply_writes
 from online.ports import Claim, Fenced, Perishable
 
 
@@ -76,12 +77,7 @@ class MemoryState:
             if self._generations.get((view, partition)) != generation:
                 raise Fenced(f"{view} of partition {partition} has another owner")
             for family, records in writes.items():
-                kept = self._families.setdefault((partition, family), {})
-                for key, value in records.items():
-                    if value is None:
-                        kept.pop(key, None)
-                    else:
-                        kept[key] = value
+                apply_writes(self._families.setdefault((partition, family), {}), records)
             self._checkpoints[view, partition] = checkpoint
 
     def swap(self, view: str, partition: int, generation: int, families: Mapping[str, str], checkpoint: bytes) -> None:

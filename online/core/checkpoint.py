@@ -20,6 +20,21 @@ Writes = Mapping[str, Mapping[str, bytes | None]]
 """Records by family and key; None deletes."""
 
 
+def apply_writes(records: dict[str, bytes], written: Mapping[str, bytes | None]) -> None:
+    """Write records in place; None deletes.
+
+    >>> records = {"a": b"1", "b": b"1"}
+    >>> apply_writes(records, {"a": None, "b": b"2"})
+    >>> records
+    {'b': b'2'}
+    """
+    for key, value in written.items():
+        if value is None:
+            records.pop(key, None)
+        else:
+            records[key] = value
+
+
 class NewerVersion(Exception):
     """A newer program has written a view's partition; this one would lose what it does not know."""
 

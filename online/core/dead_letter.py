@@ -71,15 +71,19 @@ def letter_id(topic: str, partition: int, position: str) -> str:
     return f"{topic}:{partition}:{position}"
 
 
-def dead_letter(batch: Batch, message: Message, reason: str) -> Outgoing:
-    """Return the outgoing dead letter of a message that could not be processed."""
-    letter = DeadLetter(
+def letter_of(batch: Batch, message: Message, reason: str, *, at: float = 0.0) -> DeadLetter:
+    """Return the letter of a message that could not be processed, as was found at `at` (epoch seconds)."""
+    return DeadLetter(
         topic=batch.topic,
         partition=batch.partition,
         position=message.position,
         reason=reason,
         payload=message.payload[:MOST_BYTES],
-        at=batch.read_at,
+        at=at,
         size=len(message.payload),
     )
-    return DEAD, 0, encode_dead_letter(letter)
+
+
+def dead_letter(batch: Batch, message: Message, reason: str) -> Outgoing:
+    """Return the outgoing dead letter of a message that could not be processed."""
+    return DEAD, 0, encode_dead_letter(letter_of(batch, message, reason, at=batch.read_at))

@@ -11,14 +11,14 @@ from typing import Literal
 
 import msgspec
 
-from online.ports import Batch, Message
+from online.ports import Batch
 from schemas.event import decode_event
 from schemas.identity import IDENTITY_TYPES, Merge, decode_identity
 from schemas.user import decode_user
 
 from .catalogue import ITEMS
 from .checkpoint import Folded, Outgoing
-from .dead_letter import DEAD, MOST_BYTES, VERDICTS, Action, DeadLetter, Verdict, decode_dead_letter, decode_verdict
+from .dead_letter import DEAD, VERDICTS, Action, DeadLetter, Verdict, decode_dead_letter, decode_verdict, letter_of
 from .partition import EVENTS, USERS, partition_of
 
 LETTERS_VIEW = "dead_letters"  # one partition
@@ -92,7 +92,8 @@ class LettersFold:
                 else:
                     outbox += self._decide(decode_verdict(message.payload))
             except msgspec.MsgspecError as error:
-                self._file(_itself(batch, message, str(error)))
+                # It is no letter and no verdict, and kept like all others; of when it was read, a fold knows nothing.
+                self._file(letter_of(batch, message, str(error)))
         self._evict()
         return Folded({LETTER: self._changed, LETTER_BYTES: self._payloads}, outbox)
 
@@ -161,15 +162,3 @@ def destination(topic: str, payload: bytes, partitions: int) -> int:
         return partition_of(event.user_key, partitions)
     identity = decode_identity(payload)
     return partition_of(identity.visitor_key if isinstance(identity, Merge) else identity.target_key, partitions)
-
-
-def _itself(batch: Batch, message: Message, reason: str) -> DeadLetter:
-    """Return the letter of a message that is no letter and no verdict: it is kept like all others."""
-    return DeadLetter(
-        topic=batch.topic,
-        partition=batch.partition,
-        position=message.position,
-        reason=reason,
-        payload=message.payload[:MOST_BYTES],
-        size=len(message.payload),
-    )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 from pydantic import ValidationError
 
 from schemas.event import EventIn, accept, decode_event, encode_event
-from schemas.fields import EPOCH_MAX_S, guarded
+from schemas.fields import EPOCH_MAX_S, guarded, safe_path
 from schemas.identity import IDENTITY_TYPES, decode_identity
 from schemas.item import ItemIn, accept_item, decode_item, encode_item
 from schemas.user import UserIn, accept_user, decode_user, encode_user
@@ -22,7 +21,6 @@ from .partition import EVENTS, USERS
 OURS = frozenset({"slates", "examples", "updates", "dead", "verdicts"})
 STAMPED = frozenset({"received_at", "clamped_s", "updated_at"})  # by ingest; the original's stand
 STAMPED_ITEM = frozenset({"categories", "brand", "price_tier"})
-_PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # names that are safe to repeat
 _decode = guarded(msgspec.json.decode)
 
 
@@ -148,6 +146,6 @@ def _without(document: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
 def told(error: ValidationError) -> str:
     """Return in one line what is wrong first with a document of someone else's; nothing of it is repeated but names."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    field = ".".join(str(part) if _PLAIN.fullmatch(str(part)) else "?" for part in first["loc"])
+    field = safe_path(first["loc"])
     message = "unknown field" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
     return f"{field}: {message}" if field else message

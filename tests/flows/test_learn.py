@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_slate import example_slate
 
 import flows.learn
 from flows.artifact import ArtifactView
@@ -228,36 +229,15 @@ def test_an_example_that_does_not_fit_is_passed_over(switched_log: Any, artifact
 
 def slate(number: int, partition: int) -> Slate:
     features = np.random.default_rng(number).random((4, len(NAMES)), np.float32)
-    return Slate(
+    return example_slate(
         recommendation_id=f"r{number}",
-        decision_id=f"r{number}",
         partition=partition,
         user_key=f"u{number}",
-        surface="home",
         time=T0 + number * 1000.0,
-        served_at=T0 + number * 1000.0,
         n=4,
-        request={},
-        session_items=[],
-        record_position="",
-        updates={},
-        model_version="",
-        index_version=0,
-        policy_id="p",
-        rung="personal",
-        why="",
-        tau=0.25,
-        epsilon=0.05,
-        diversity=0.3,
-        seed=1,
         candidates=["a", "b", "c", "d"],
         feature_names=list(NAMES),
-        source_names=[],
         features=features.tobytes(),
-        utilities=b"",
-        groups=b"",
-        eligible=b"",
-        sources=b"",
         slots=[3, 2, 1, 0],
         propensities=[0.25] * 4,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from example_slate import example_slate
 
 from flows.learn import join_view
 from flows.state import STATE_VIEW, catalogue_view, letters_view, state_view
@@ -101,31 +102,15 @@ def _shop(run: Run, user: str, name: str) -> None:
 
 
 def _slate(recommendation_id: str, user: str, partition: int, at: float) -> Slate:
-    return Slate(
+    return example_slate(
         recommendation_id=recommendation_id,
-        decision_id=recommendation_id,
         partition=partition,
         user_key=f"u{user}",
-        surface="home",
         time=at,
-        served_at=at,
         n=len(SHOWN),
-        request={},
-        session_items=[],
-        record_position="",
-        updates={},
         model_version="3",
-        index_version=0,
-        policy_id="p",
-        rung="personal",
-        why="",
-        tau=0.25,
-        epsilon=0.05,
-        diversity=0.3,
-        seed=1,
         candidates=list(SHOWN),
         feature_names=list(NAMES),
-        source_names=[],
         features=np.ones((len(SHOWN), len(NAMES)), np.float32).tobytes(),
         utilities=np.zeros(len(SHOWN)).tobytes(),
         groups=np.zeros((len(SHOWN), 2), np.int32).tobytes(),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from example_slate import example_slate
 
 from online.core.explain import reasons_of
 from online.core.features import INDEX, NAMES
@@ -17,38 +18,15 @@ def slate(*candidates: dict[str, float], slots: list[int] | None = None, session
     for row, given in enumerate(candidates):
         for name, value in given.items():
             features[row, INDEX[name]] = value
-    return Slate(
-        recommendation_id="r",
-        decision_id="r",
-        partition=0,
-        user_key=None,
-        surface="home",
-        time=0.0,
-        served_at=0.0,
-        n=1,
-        request={},
+    return example_slate(
         session_items=session or [],
-        record_position="",
-        updates={},
-        model_version="",
-        index_version=0,
-        policy_id="p",
-        rung="personal",
-        why="",
         tau=1.0,
         epsilon=0.0,
         diversity=0.0,
-        seed=1,
         candidates=[f"i{n}" for n in range(len(candidates))],
         feature_names=list(NAMES),
-        source_names=[],
         features=features.tobytes(),
-        utilities=b"",
-        groups=b"",
-        eligible=b"",
-        sources=b"",
         slots=[0] if slots is None else slots,
-        propensities=[],
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from example_slate import example_slate
 
 import online.core.join
 from online.core.dead_letter import DEAD, decode_dead_letter
@@ -28,31 +29,14 @@ def slate(rid: str = "r1", at: float = 0.0, user: str | None = "u1", shown: Sequ
     candidates = sorted({*shown, "x"}, reverse=True)
     features = np.array([[ord(c) - ord("a"), 1.0] for c in candidates], np.float32)
     c = len(candidates)
-    return Slate(
+    return example_slate(
         recommendation_id=rid,
-        decision_id=rid,
-        partition=0,
         user_key=user,
-        surface="home",
         time=T0 + at,
-        served_at=T0 + at,
         n=len(shown),
-        request={},
-        session_items=[],
-        record_position="",
-        updates={},
         model_version="3",
-        index_version=0,
-        policy_id="p",
-        rung="personal",
-        why="",
-        tau=0.25,
-        epsilon=0.05,
-        diversity=0.3,
-        seed=1,
         candidates=candidates,
         feature_names=["letter", "one"],
-        source_names=[],
         features=features.tobytes(),
         utilities=np.zeros(c).tobytes(),
         groups=np.zeros((c, 2), np.int32).tobytes(),

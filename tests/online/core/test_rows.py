@@ -5,6 +5,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
+from example_slate import example_slate
 
 from online.core.catalogue import ITEMS
 from online.core.dead_letter import DEAD, dead_letter
@@ -16,7 +17,7 @@ from online.ports import Batch, Message
 from schemas.event import Event, EventItem, encode_event
 from schemas.identity import accept_merge, encode_identity
 from schemas.item import Item, encode_item
-from schemas.slate import Slate, encode_slate
+from schemas.slate import encode_slate
 from schemas.user import User, encode_user
 
 DAY_S = 86_400.0
@@ -30,36 +31,13 @@ def event(at: float = T0, **fields: Any) -> bytes:
 
 def slate() -> bytes:
     return encode_slate(
-        Slate(
-            recommendation_id="r",
-            decision_id="r",
+        example_slate(
             partition=1,
             user_key="u7",
-            surface="home",
             time=T0 - 1,
             served_at=T0,
-            n=1,
-            request={},
-            session_items=[],
-            record_position="",
-            updates={},
             model_version="3",
-            index_version=0,
-            policy_id="p",
-            rung="personal",
-            why="",
-            tau=0.25,
-            epsilon=0.05,
-            diversity=0.3,
-            seed=1,
             candidates=["a", "b"],
-            feature_names=[],
-            source_names=[],
-            features=b"",
-            utilities=b"",
-            groups=b"",
-            eligible=b"",
-            sources=b"",
             slots=[1],
             propensities=[0.25],
         )
