@@ -23,6 +23,7 @@ from online.core.checkpoint import (
     Folded,
     Writes,
     advance,
+    by_topic,
     check_version,
     decode_checkpoint,
     encode_checkpoint,
@@ -175,11 +176,10 @@ class View:
     def _send(self, tenure: _Tenure, checkpoint: Checkpoint) -> None:
         """Append a committed outbox. Events in it are then taken out: they are known again for the dedup horizon only,
         and of a partition that is idle the next owner may come later than that."""
-        outbox = checkpoint.outbox
-        for topic in dict.fromkeys(topic for topic, _, _ in outbox):
-            messages = [(to, payload) for t, to, payload in outbox if t == topic]
+        outbox = by_topic(checkpoint.outbox)
+        for topic, messages in outbox.items():
             retried(self._log.append, topic, messages)
-        if any(topic in REDRIVEN_TO for topic, _, _ in outbox):
+        if any(topic in REDRIVEN_TO for topic in outbox):
             self._write(tenure, {}, msgspec.structs.replace(checkpoint, outbox=[]))
 
 

@@ -29,6 +29,7 @@ from headrace.settings import Settings, SettingsError
 from headrace.supervisor import Supervisor
 from headrace.system import FLOWS, plan
 from online.connect import open_log, open_state
+from online.core.checkpoint import by_topic
 from online.core.join import JOIN_VIEW, OPEN_SLATE, SLATES, WATERMARK, OpenSlate
 from online.core.partition import EVENTS, USER, USERS, partition_of
 from online.core.record import decode_record
@@ -90,8 +91,8 @@ def ship(spool: Path, log: EventLog) -> None:
     for segment in orphans(spool):
         while segment.pending:
             messages, end = segment.peek(CHUNK)
-            for topic in dict.fromkeys(topic for topic, _, _ in messages):
-                log.append(topic, [(partition, payload) for at, partition, payload in messages if at == topic])
+            for topic, together in by_topic(messages).items():
+                log.append(topic, together)
             segment.release(end)
         segment.close()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Condition, Thread
 from typing import NamedTuple
 
+from online.core.checkpoint import by_topic
 from online.ports import EventLog, Unavailable
 
 from .spool import CHUNK_BYTES, Segment, Spool, Spooled, SpoolFull, orphans
@@ -165,8 +166,8 @@ class Appender:
             return False
         try:
             self._check_room()
-            for topic in dict.fromkeys(topic for topic, _, _ in messages):
-                self._log.append(topic, [(p, payload) for t, p, payload in messages if t == topic])
+            for topic, together in by_topic(messages).items():
+                self._log.append(topic, together)
         except Unavailable as error:
             if not self._away_until:
                 logger.warning("the log is away, spooling to %s: %s", self._directory, error)

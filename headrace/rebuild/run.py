@@ -14,7 +14,14 @@ from typing import Any
 from headrace.rebuild.model import relearn_models
 from headrace.rebuild.target import Ports, Target, opened, targets
 from headrace.settings import Settings
-from online.core.checkpoint import STEP_VERSION, Checkpoint, check_version, decode_checkpoint, encode_checkpoint
+from online.core.checkpoint import (
+    STEP_VERSION,
+    Checkpoint,
+    by_topic,
+    check_version,
+    decode_checkpoint,
+    encode_checkpoint,
+)
 from online.core.expiry import EXPIRY_S
 from online.core.garbage import kept, latest, perishable
 from online.core.item_stats import ItemStats, decode_item_stats
@@ -150,8 +157,8 @@ class _Rebuild:
         after = self._told(live)
         state.swap(target.view, target.partition, claim.generation, families, encode_checkpoint(after))
         self.fenced_s = time.monotonic() - began
-        for topic, partition, payload in after.outbox[len(live.outbox) :]:
-            log.append(topic, [(partition, payload)])
+        for topic, messages in by_topic(after.outbox[len(live.outbox) :]).items():
+            log.append(topic, messages)
         return True
 
     def _told(self, live: Checkpoint) -> Checkpoint:

@@ -39,7 +39,6 @@ from online.topics import SINGLE_TOPICS, USER_TOPICS
 
 WINDOW_S = 60.0  # of event time, after which a slate's outcomes are learned
 VISITORS = 2  # clients that send events
-READY_S = 120.0
 LEAST_LOAD_S = 3.0  # in front of the first kill and behind the last one, together
 
 

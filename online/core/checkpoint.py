@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +14,18 @@ STEP_VERSION = 2
 
 Outgoing = tuple[str, int, bytes]
 """A message to append: topic, partition, payload."""
+
+
+def by_topic(messages: Iterable[Outgoing]) -> dict[str, list[tuple[int, bytes]]]:
+    """Return messages as the log takes them, topic by topic, each in its order.
+
+    >>> by_topic([("b", 0, b"1"), ("a", 1, b"2"), ("b", 1, b"3")])
+    {'b': [(0, b'1'), (1, b'3')], 'a': [(1, b'2')]}
+    """
+    found: dict[str, list[tuple[int, bytes]]] = {}
+    for topic, partition, payload in messages:
+        found.setdefault(topic, []).append((partition, payload))
+    return found
 
 
 Writes = Mapping[str, Mapping[str, bytes | None]]
