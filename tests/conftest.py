@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from headrace import valkey
 from headrace.keys import KEYS_FILE, load_keys, prepare_data_dir
@@ -29,6 +31,20 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     password = load_keys(data_dir).valkey
     with Supervisor([valkey.service(data_dir, password)], data_dir):
         yield valkey.url(valkey.socket_path(data_dir), password)
+
+
+@pytest.fixture(scope="session")
+def new_database(redis_url: str) -> Callable[[], str]:
+    """Return the URL of an empty database of that Valkey at each call; of its 15, the oldest comes again."""
+    numbers = cycle(range(1, 16))
+
+    def emptied() -> str:
+        url = f"{redis_url}?db={next(numbers)}"
+        with Redis.from_url(url) as client:
+            client.flushdb()
+        return url
+
+    return emptied
 
 
 @pytest.fixture(scope="session")

@@ -33,12 +33,6 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
-def stores(redis_url: str) -> Callable[[int], str]:
-    """URLs of databases that nobody else uses."""
-    return lambda number: f"{redis_url}?db={number}"
-
-
-@pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start a process of the state flow, with leases that end soon."""
     processes: list[subprocess.Popen[bytes]] = []
@@ -87,10 +81,10 @@ def pids(state: StateStore) -> list[int]:
 
 
 def test_one_two_and_four_processes_make_equal_views(
-    stores: Callable[[int], str], start: Start, eventually: Callable[..., Any]
+    new_database: Callable[[], str], start: Start, eventually: Callable[..., Any]
 ) -> None:
     stream = Stream(users=300, items=200, seed=3)
-    log_url, groups = stores(1), {stores(2): 1, stores(3): 2, stores(4): 4}
+    log_url, groups = new_database(), {new_database(): processes for processes in (1, 2, 4)}
     with ExitStack() as stack:
         log, states = open_log(log_url), {url: open_state(url) for url in groups}
         for port in (log, *states.values()):
@@ -111,10 +105,10 @@ def test_one_two_and_four_processes_make_equal_views(
 
 
 def test_killed_stalled_and_added_under_load_nothing_is_lost_or_doubled(
-    stores: Callable[[int], str], start: Start, eventually: Callable[..., Any]
+    new_database: Callable[[], str], start: Start, eventually: Callable[..., Any]
 ) -> None:
     stream = Stream(users=300, items=200, seed=4)
-    url = stores(5)
+    url = new_database()
     log, state = open_log(url), open_state(url)
     with closing(log), closing(state):
         create_topics(log, PARTITIONS)

@@ -16,13 +16,13 @@ from online.ports import EventLog, StateStore, Unavailable
 from replay.traffic import random_event
 from schemas.event import encode_event
 
-PARTITIONS, DATABASE = 3, 7
+PARTITIONS = 3
 
 
 @pytest.fixture
-def settings(redis_url: str) -> Settings:
+def settings(new_database: Callable[[], str]) -> Settings:
     """Settings of a Redis database of the test's own."""
-    url = f"{redis_url}?db={DATABASE}"
+    url = new_database()
     return Settings(log=url, state=url, partitions=PARTITIONS)
 
 

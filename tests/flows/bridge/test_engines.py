@@ -44,9 +44,9 @@ def come_through(log: EventLog, topic: str = EVENTS) -> int:
 
 @pytest.mark.parametrize("engine", get_args(Engine))
 def test_a_bridge_goes_on_where_the_one_before_stood(
-    kafka_broker: Any, engine: Engine, redis_url: str, tmp_path: Path, eventually: Eventually
+    kafka_broker: Any, engine: Engine, new_database: Callable[[], str], tmp_path: Path, eventually: Eventually
 ) -> None:
-    topic, url = f"resume-{engine}-{time.time_ns()}", f"{redis_url}?db=5"
+    topic, url = f"resume-{engine}-{time.time_ns()}", new_database()
     make_topic(kafka_broker.url, topic, 2)
     writer = TopicWriter(kafka_broker.url, topic)
     log = open_log(url)
@@ -69,9 +69,9 @@ def test_a_bridge_goes_on_where_the_one_before_stood(
 
 
 def test_a_member_whose_name_another_process_has_taken_ends(
-    kafka_broker: Any, redis_url: str, tmp_path: Path, eventually: Eventually
+    kafka_broker: Any, new_database: Callable[[], str], tmp_path: Path, eventually: Eventually
 ) -> None:
-    topic, url = f"fenced-{time.time_ns()}", f"{redis_url}?db=6"
+    topic, url = f"fenced-{time.time_ns()}", new_database()
     make_topic(kafka_broker.url, topic, 1)
     writer = TopicWriter(kafka_broker.url, topic)
     log = open_log(url)

@@ -20,7 +20,7 @@ from online.core.dead_letter import DEAD, DeadLetter, encode_dead_letter
 from online.core.partition import EVENTS, USER, partition_of
 from online.core.record import decode_record
 
-DATABASE, PARTITIONS, T0 = 9, 2, 1_700_000_000.0
+PARTITIONS, T0 = 2, 1_700_000_000.0
 FIXED = {"event_type": "click", "user_id": "7", "item_id": "a"}
 BROKEN = b'{"event_type": "teleport"}'
 
@@ -59,12 +59,8 @@ class System:
 
 
 @pytest.fixture
-def system(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
-    from redis import Redis
-
-    url = f"{redis_url}?db={DATABASE}"
-    with Redis.from_url(url) as client:
-        client.flushdb()
+def system(new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
+    url = new_database()
     data_dir = prepare_data_dir(tmp_path / "data")
     load_keys(data_dir)
     for name, value in (("LOG", url), ("STATE", url), ("DATA_DIR", str(data_dir))):

@@ -15,15 +15,19 @@ from online.connect import open_log
 from online.core.partition import EVENTS
 
 Run = Callable[..., tuple[int, str, str]]
-DATABASE = 9
 
 
 @pytest.fixture
-def run(redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def url(new_database: Callable[[], str]) -> str:
+    """URL of a log of the test's own."""
+    return new_database()
+
+
+@pytest.fixture
+def run(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `headrace log` on a log that holds some events; return exit status, stdout and stderr."""
     for name in [name for name in os.environ if name.startswith("HEADRACE_")]:
         monkeypatch.delenv(name)
-    url = f"{redis_url}?db={DATABASE}"
     for name in ("LOG", "STATE"):
         monkeypatch.setenv(f"HEADRACE_{name}", url)
     monkeypatch.setenv("HEADRACE_WAREHOUSE", "http://127.0.0.1:1/none")
@@ -42,21 +46,21 @@ def run(redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 @pytest.fixture
-def event_id(run: Run, redis_url: str) -> str:
+def event_id(run: Run, url: str) -> str:
     """The id of an event in partition 1."""
     event_id = uuid.uuid4().hex
-    log = open_log(f"{redis_url}?db={DATABASE}")
+    log = open_log(url)
     log.append(EVENTS, [(1, b'{"event_id":"%s"}' % event_id.encode())])
     log.close()
     return event_id
 
 
-def test_topics_prints_one_object_without_secrets(run: Run, redis_url: str, event_id: str) -> None:
+def test_topics_prints_one_object_without_secrets(run: Run, url: str, event_id: str) -> None:
     status, out, err = run("topics", "--json")
 
     document = json.loads(out)
     assert (status, err) == (0, "")
-    assert document["log"] == f"{without_secret(redis_url)}?db={DATABASE}"
+    assert document["log"] == without_secret(url)
     assert document["topics"][EVENTS]["messages"][1] >= 1
 
 
