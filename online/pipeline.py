@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from online.core.features import INDEX, NAMES, Retrieved, gather
-from online.core.item_table import ToplistCache
 from online.core.policy import SlotPolicy, draw_slate
 from online.core.policy_document import SOURCES, Policy
 from online.core.record import UserRecord
 from online.core.session import current_session
+from online.core.toplists import Toplists
 from online.retrieval import Query, retrieve
 from online.world import World
 from schemas.fields import SCHEMA_VERSION
@@ -68,7 +68,7 @@ def recommend(
         stopwatch: told when each stage ends.
     """
     known = record or NO_RECORD
-    tops = world.tops or ToplistCache(world.table, request.now)
+    tops = world.tops or Toplists(world.table, request.now)
     session = _session_items(request, known)
     rows = _rows(world, session)
     query = Query(known, session, rows, request.now)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from online.core.features import Retrieved, shares
-from online.core.item_table import ToplistCache
 from online.core.policy_document import SOURCES
 from online.core.record import UserRecord
+from online.core.toplists import Toplists
 from online.world import World
 
 PER_RETRIEVER = 100
@@ -32,14 +32,14 @@ class Query:
     now: float
 
 
-def _session_knn(world: World, tops: ToplistCache, query: Query) -> tuple[Rows, Scores]:
+def _session_knn(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
     if not len(query.session_rows):
         return _none()
     rows, scores = world.sessions.query(query.session_rows, now=query.now, limit=PER_RETRIEVER)
     return rows, scores.astype(np.float64)
 
 
-def _vectors(world: World, tops: ToplistCache, query: Query) -> tuple[Rows, Scores]:
+def _vectors(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
     vectors = world.vectors
     items = query.session_items or [t.item_id for t in query.record.recent[-10:]]
     direction = vectors.query(items) if vectors is not None else None
@@ -52,7 +52,7 @@ def _vectors(world: World, tops: ToplistCache, query: Query) -> tuple[Rows, Scor
     return rows[is_known], cosines[is_known].astype(np.float64)
 
 
-def _affinity(world: World, tops: ToplistCache, query: Query) -> tuple[Rows, Scores]:
+def _affinity(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
     record, table = query.record, world.table
     found: list[Rows] = []
     for facet, codes, lists in (
@@ -67,8 +67,8 @@ def _affinity(world: World, tops: ToplistCache, query: Query) -> tuple[Rows, Sco
     return _ranked(np.concatenate(found)[:PER_RETRIEVER]) if found else _none()
 
 
-def _listed(name: str) -> Callable[[World, ToplistCache, Query], tuple[Rows, Scores]]:
-    def retrieve(world: World, tops: ToplistCache, query: Query) -> tuple[Rows, Scores]:
+def _listed(name: str) -> Callable[[World, Toplists, Query], tuple[Rows, Scores]]:
+    def retrieve(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
         rows: Rows = getattr(tops, name)
         return _ranked(rows[: PER_RETRIEVER // 2])
 
@@ -83,7 +83,7 @@ def _ranked(rows: Rows) -> tuple[Rows, Scores]:
     return rows, np.ones(len(rows))
 
 
-RETRIEVERS: dict[str, Callable[[World, ToplistCache, Query], tuple[Rows, Scores]]] = {
+RETRIEVERS: dict[str, Callable[[World, Toplists, Query], tuple[Rows, Scores]]] = {
     "session_knn": _session_knn,
     "vectors": _vectors,
     "affinity": _affinity,
@@ -93,7 +93,7 @@ RETRIEVERS: dict[str, Callable[[World, ToplistCache, Query], tuple[Rows, Scores]
 }
 
 
-def retrieve(world: World, tops: ToplistCache, query: Query, names: Sequence[str]) -> Retrieved:
+def retrieve(world: World, tops: Toplists, query: Query, names: Sequence[str]) -> Retrieved:
     """Return the union of the named retrievers' candidates, each row once, in order of row."""
     found = {name: RETRIEVERS[name](world, tops, query) for name in names}
     rows = np.unique(np.concatenate([r for r, _ in found.values()])) if found else np.empty(0, np.int32)

@@ -15,8 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from online.core.item_table import ItemTable, ToplistCache
+from online.core.item_table import ItemTable
 from online.core.ranker import PRIOR_RANKER, Ranker
+from online.core.toplists import Toplists
 from online.core.update import Update
 from online.models.item_vectors import IDS_FILE, INDEX_FILE, MATRIX_FILE
 from online.models.session_knn import SessionKnn, SessionKnnConfig
@@ -67,7 +68,7 @@ class World:
 
     table: ItemTable
     sessions: SessionKnn = field(default_factory=lambda: SessionKnn(SessionKnnConfig(sessions=200_000)))
-    tops: ToplistCache | None = None
+    tops: Toplists | None = None
     vectors: Vectors | None = None
     ranker: Ranker = PRIOR_RANKER
     ranker_version: int = 0  # of the artifact the ranker came from, 0 for the prior
@@ -86,4 +87,4 @@ class World:
 
     def refresh(self, now: float) -> None:
         """Recompute the toplists as of `now`."""
-        self.tops = ToplistCache(self.table, now)
+        self.tops = Toplists(self.table, now)

@@ -9,9 +9,10 @@ from online.adapters.exact_index import ExactIndex
 from online.core.decay import Decay
 from online.core.features import Retrieved
 from online.core.item_stats import ItemStats
-from online.core.item_table import ItemTable, ToplistCache
+from online.core.item_table import ItemTable
 from online.core.policy_document import SOURCES
 from online.core.record import Touch, UserRecord
+from online.core.toplists import Toplists
 from online.core.update import SessionTouch, Update
 from online.retrieval import PER_RETRIEVER, Query, retrieve
 from online.world import Vectors, World
@@ -159,7 +160,7 @@ def test_each_retriever_names_a_bounded_number() -> None:
         world.table.put(Item(item_id=str(number), updated_at=T0, created_at=T0, categories=["one"]))
     stats = {str(n): ItemStats(T0, [1.0 + n] * 3, {}, T0, T0) for n in range(600)}
     world.apply(Update(0, 1, stats, [SessionTouch(1, str(n), T0) for n in range(600)]))
-    world.tops = ToplistCache(world.table, T0, limit=500)
+    world.tops = Toplists(world.table, T0, limit=500)
     world.vectors = in_order({str(n): [1.0, n / 600] for n in range(600)})
     record = UserRecord(landmark=T0)
     record.affinities[1] = {"one": [1.0] * 3}

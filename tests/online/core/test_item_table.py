@@ -5,7 +5,7 @@ import pytest
 
 from online.core.decay import Decay
 from online.core.item_stats import ItemStats, count_item
-from online.core.item_table import ItemTable, ToplistCache
+from online.core.item_table import ItemTable
 from online.core.record import TYPE_CODES
 from online.core.update import Update
 from schemas.item import Item
@@ -88,20 +88,3 @@ def test_unknown_unavailable_deleted_and_expired_items_are_not_eligible() -> Non
     shown = table.is_eligible(np.arange(len(table), dtype=np.int32), T0)
 
     assert [table.ids.names[i] for i in np.flatnonzero(shown)] == ["ok"]
-
-
-def test_toplists_rank_by_decayed_popularity_and_group_by_facet() -> None:
-    table = ItemTable(partitions=1)
-    for name, category in [("a", "x"), ("b", "x"), ("c", "y"), ("hidden", "x")]:
-        table.put(item(name, categories=[category], brand="m", available=name != "hidden"))
-    clicks = {"a": 1.0, "b": 3.0, "c": 2.0, "hidden": 9.0}
-    table.apply(Update(0, 1, {k: stats(("click", w, 0.0)) for k, w in clicks.items()}, []))
-
-    tops = ToplistCache(table, T0)
-
-    def names(rows: object) -> list[str]:
-        return [table.ids.names[row] for row in rows]  # type: ignore[attr-defined]
-
-    assert names(tops.popular) == ["b", "c", "a"]
-    assert names(tops.by_category[table.categories.codes["x"]]) == ["b", "a"]
-    assert names(tops.by_brand[table.brands.codes["m"]]) == ["b", "c", "a"]

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from online.core.decay import Decay
+from online.core.item_stats import ItemStats
+from online.core.item_table import ItemTable
+from online.core.toplists import Toplists
+from online.core.update import Update
+from schemas.item import Item
+
+T0 = Decay().landmark(1_700_000_000.0)
+
+
+def item(item_id: str, **fields: object) -> Item:
+    return Item(item_id=item_id, updated_at=T0, created_at=T0, **fields)  # type: ignore[arg-type]
+
+
+def test_toplists_rank_by_decayed_popularity_and_group_by_facet() -> None:
+    table = ItemTable(partitions=1)
+    for name, category in [("a", "x"), ("b", "x"), ("c", "y"), ("hidden", "x")]:
+        table.put(item(name, categories=[category], brand="m", available=name != "hidden"))
+    clicks = {"a": 1.0, "b": 3.0, "c": 2.0, "hidden": 9.0}
+    table.apply(Update(0, 1, {k: ItemStats(T0, [w] * 3, {}, T0, T0) for k, w in clicks.items()}, []))
+
+    tops = Toplists(table, T0)
+
+    def names(rows: object) -> list[str]:
+        return [table.ids.names[row] for row in rows]  # type: ignore[attr-defined]
+
+    assert names(tops.popular) == ["b", "c", "a"]
+    assert names(tops.by_category[table.categories.codes["x"]]) == ["b", "a"]
+    assert names(tops.by_brand[table.brands.codes["m"]]) == ["b", "c", "a"]
