@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from online.core.features import INDEX, NAMES, Retrieved, gather
+from online.core.features import INDEX, NAMES, Retrieved, Scene, gather
 from online.core.policy import SlotPolicy, draw_slate
 from online.core.policy_document import SOURCES, Policy
 from online.core.record import UserRecord
@@ -80,7 +80,7 @@ def recommend(
         found = _filled(world, found, request.now)
         eligible, removed = _eligible(world, request, session, known, found.rows)
     stopwatch("eligibility")
-    features = gather(world.table, found, known, rows, request.now)
+    features = gather(Scene(world.table, found, known, rows, request.now))
     stopwatch("features")
     utilities = _utilities(world, request.policy, features)
     stopwatch("score")
@@ -117,7 +117,7 @@ def recommend(
         utilities=utilities.tobytes(),
         groups=groups.tobytes(),
         eligible=eligible.astype(np.uint8).tobytes(),
-        sources=found.sources.tobytes(),
+        sources=found.source_bits().tobytes(),
         slots=draw.slots.tolist(),
         propensities=draw.propensities.tolist(),
         removed=removed,
@@ -169,13 +169,7 @@ def _filled(world: World, found: Retrieved, now: float) -> Retrieved:
     """Return the candidates together with items that no retriever named: the static list, the last rung."""
     everything = np.arange(len(world.table), dtype=np.int32)
     static = np.setdiff1d(everything[world.table.is_eligible(everything, now)][:STATIC_ITEMS], found.rows)
-    blank = np.zeros(len(static))
-    return Retrieved(
-        np.concatenate([found.rows, static]),
-        np.concatenate([found.knn, blank]),
-        np.concatenate([found.ann, blank]),
-        np.concatenate([found.sources, blank.astype(np.uint8)]),
-    )
+    return found.joined(Retrieved.unsourced(static))
 
 
 def _eligible(

@@ -1,4 +1,4 @@
-"""Retrieval: each retriever names candidates for a request; the union of them is ranked."""
+"""Retrieval: each retriever names candidates for a request, best first; the union of them is ranked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from online.world import World
 
 PER_RETRIEVER = 100
 AFFINITY_KEYS = 4  # categories and brands a user's affinity retriever follows
-BIT = {name: np.uint8(1 << i) for i, name in enumerate(SOURCES)}
+COLUMN = {name: i for i, name in enumerate(SOURCES)}
 
 Rows = NDArray[np.int32]
 Scores = NDArray[np.float64]
@@ -97,11 +97,9 @@ def retrieve(world: World, tops: Toplists, query: Query, names: Sequence[str]) -
     """Return the union of the named retrievers' candidates, each row once, in order of row."""
     found = {name: RETRIEVERS[name](world, tops, query) for name in names}
     rows = np.unique(np.concatenate([r for r, _ in found.values()])) if found else np.empty(0, np.int32)
-    sources = np.zeros(len(rows), np.uint8)
-    scores = {"session_knn": np.zeros(len(rows)), "vectors": np.zeros(len(rows))}
+    union = Retrieved.unsourced(rows.astype(np.int32))
     for name, (own, values) in found.items():
-        at = np.searchsorted(rows, own)
-        sources[at] |= BIT[name]
-        if name in scores:
-            scores[name][at] = values
-    return Retrieved(rows.astype(np.int32), scores["session_knn"], scores["vectors"], sources)
+        at, column = np.searchsorted(rows, own)[::-1], COLUMN[name]  # backwards: a row named twice has its better rank
+        union.ranks[at, column] = np.arange(len(own), 0, -1)
+        union.scores[at, column] = values[::-1]
+    return union

@@ -112,7 +112,8 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One served slate on the log: everything its ranking read, so that it can be replayed and evaluated.
 
     Matrices are little-endian bytes in C order, one row per candidate: `features` float32 (c, f), `utilities`
-    float64 (c,), `groups` int32 (c, 2), `eligible` uint8 (c,), `sources` uint8 (c,) bit sets over `source_names`.
+    float64 (c,), `groups` int32 (c, 2), `eligible` uint8 (c,), `sources` bit sets over
+    `source_names`, uint8 (c, ceil(s / 8)): source i is bit i % 8 of byte i // 8.
     `slots` are candidate indexes; `propensities` are conditional on the slots before.
     """
 
@@ -153,6 +154,12 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     stages_us: dict[str, float] = {}
     records: dict[str, str] = {}  # key -> position of every record read, when that was not `user_key`'s alone
     schema_version: int = 1
+
+    def sources_of(self, candidate: int) -> list[str]:
+        """Return the names of the sources that found a candidate, in their order."""
+        width = (len(self.source_names) + 7) // 8
+        bits = int.from_bytes(self.sources[candidate * width : (candidate + 1) * width], "little")
+        return [name for i, name in enumerate(self.source_names) if bits >> i & 1]
 
 
 encode_slate = msgspec.msgpack.Encoder().encode

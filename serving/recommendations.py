@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request, Response
 from online.core.explain import reasons_of
 from online.core.features import NAMES
 from online.core.join import SLATES
-from online.core.policy_document import SIMILAR_POLICY, SOURCES
+from online.core.policy_document import SIMILAR_POLICY
 from online.core.record import UserRecord
 from online.pipeline import SlateRequest, is_showable, recommend
 from online.ports import Unavailable
@@ -145,11 +145,10 @@ def _described(world: World, ask: RecommendIn, slate: Slate, record: UserRecord 
 def _items(world: World, ask: RecommendIn, slate: Slate) -> list[dict[str, Any]]:
     features = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))
     utilities = np.frombuffer(slate.utilities)
-    sources = np.frombuffer(slate.sources, np.uint8)
     reasons = reasons_of(slate, world.table, world.ranker)
     items = []
     for place, (candidate, propensity) in enumerate(zip(slate.slots, slate.propensities, strict=True)):
-        names = [name for i, name in enumerate(SOURCES) if sources[candidate] >> i & 1]
+        names = slate.sources_of(candidate)
         item: dict[str, Any] = {
             "item_id": slate.candidates[candidate],
             "position": place + 1,

@@ -11,9 +11,9 @@ from .item_table import ItemTable
 from .ranker import Ranker
 
 _REASONS = {
-    "knn": ("seen_together", "Often seen together with {item}"),
-    "knn_rank": ("seen_together", "Often seen together with {item}"),
-    "ann": ("similar", "Similar to {item}"),
+    "session_knn_score": ("seen_together", "Often seen together with {item}"),
+    "session_knn_rank": ("seen_together", "Often seen together with {item}"),
+    "vectors_score": ("similar", "Similar to {item}"),
     "last_category": ("same_category", "In the same category as {item}"),
     "item_affinity": ("your_item", "You have shown interest in it"),
     "category_recent": ("your_category", "Because you lately look at {category}"),
@@ -27,7 +27,7 @@ _REASONS = {
     "age": ("new", "New"),
 }
 _NO_REASON = ("catalogue", "From the catalogue")
-_FOLLOWS = frozenset({"knn", "knn_rank", "ann", "last_category"})
+_FOLLOWS = frozenset({"session_knn_score", "session_knn_rank", "vectors_score", "last_category"})
 _COLUMNS = [INDEX[name] for name in _REASONS]
 TELLING = 0.05  # a feature below says nothing true: everything is a little new, or a little popular
 

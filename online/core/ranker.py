@@ -41,7 +41,7 @@ def read_ranker(payload: bytes, version: str) -> Ranker:
         ValueError: the document names a feature this code does not compute: it must not be served.
         msgspec.MsgspecError: not a ranker document.
 
-    >>> read_ranker(b'{"weights": {"knn": 2.0}, "intercept": -1.0}', "7").weights[0]
+    >>> read_ranker(b'{"weights": {"session_knn_score": 2.0}, "intercept": -1.0}', "7").weights[0]
     np.float64(2.0)
     """
     document = msgspec.json.decode(payload, type=RankerDocument)

@@ -18,6 +18,7 @@ from online.retrieval import PER_RETRIEVER, Query, retrieve
 from online.world import Vectors, World
 from schemas.item import Item
 
+KNN, VECTORS, AFFINITY = (SOURCES.index(name) for name in ("session_knn", "vectors", "affinity"))
 T0 = Decay().landmark(1_700_000_000.0)
 
 
@@ -49,7 +50,7 @@ def found_by(world: World, *names: str, record: UserRecord | None = None, sessio
     ids = [world.table.ids.names[row] for row in found.rows]
     assert len(set(ids)) == len(ids)
     by_source = {
-        name: [item for item, bits in zip(ids, found.sources.tolist(), strict=True) if bits >> i & 1]
+        name: [item for item, ranks in zip(ids, found.ranks.tolist(), strict=True) if ranks[i]]
         for i, name in enumerate(SOURCES)
     }
     return {name: items for name, items in by_source.items() if items}
@@ -72,7 +73,7 @@ def in_order(vectors: dict[str, list[float]]) -> Vectors:
 def test_session_knn_finds_the_items_of_sessions_like_this_one(world: World) -> None:
     found = ask(world, "session_knn", session="a")
 
-    scores = dict(zip((world.table.ids.names[row] for row in found.rows), found.knn.tolist(), strict=True))
+    scores = dict(zip((world.table.ids.names[row] for row in found.rows), found.scores[:, KNN].tolist(), strict=True))
     assert "d" in scores
     assert "e" not in scores
     assert found_by(world, "session_knn") == {}
@@ -84,8 +85,8 @@ def test_vectors_find_what_is_near_the_session(world: World) -> None:
     found = ask(world, "vectors", session="a")
 
     assert found.rows.tolist() == [0, 1, 2]
-    assert found.ann == pytest.approx([1.0, 0.8, 0.0])
-    assert found.knn.tolist() == [0.0] * 3
+    assert found.scores[:, VECTORS] == pytest.approx([1.0, 0.8, 0.0])
+    assert found.ranks[:, KNN].tolist() == [0] * 3
 
 
 def test_vectors_without_a_session_follow_the_users_latest_items(world: World) -> None:
@@ -94,7 +95,7 @@ def test_vectors_without_a_session_follow_the_users_latest_items(world: World) -
 
     found = ask(world, "vectors", record=record)
 
-    assert found.ann == pytest.approx([0.0, 1.0])
+    assert found.scores[:, VECTORS] == pytest.approx([0.0, 1.0])
     assert found_by(world, "vectors") == {}
 
 
@@ -130,9 +131,9 @@ def test_an_item_found_by_several_names_them_all(world: World) -> None:
     found = ask(world, "popular", "session_knn", session="a")
 
     at = found.rows.tolist().index(world.table.row("d"))
-    assert {name for i, name in enumerate(SOURCES) if found.sources[at] >> i & 1} == {"popular", "session_knn"}
+    assert {name for i, name in enumerate(SOURCES) if found.ranks[at, i]} == {"popular", "session_knn"}
     assert found.rows.tolist() == sorted(found.rows.tolist())
-    assert found.knn[at] > 0
+    assert found.scores[at, KNN] > 0
 
 
 def test_shapes_and_types_are_those_the_kernels_take(world: World) -> None:
@@ -140,11 +141,12 @@ def test_shapes_and_types_are_those_the_kernels_take(world: World) -> None:
     for session in ("", "a", "abc"):
         found = ask(world, session=session)
         kinds: list[tuple[Any, Any]] = [
-            (found.rows, np.int32), (found.knn, np.float64), (found.ann, np.float64), (found.sources, np.uint8),
+            (found.rows, np.int32), (found.scores, np.float64), (found.ranks, np.int32),
         ]  # fmt: skip
         for array, kind in kinds:
             assert array.dtype == kind
-            assert array.shape == found.rows.shape
+            assert len(array) == len(found.rows)
+        assert found.scores.shape == found.ranks.shape == (len(found.rows), len(SOURCES))
 
 
 def test_an_empty_world_has_nothing_to_find() -> None:
@@ -169,3 +171,22 @@ def test_each_retriever_names_a_bounded_number() -> None:
     for name in SOURCES:
         found = retrieve(world, world.tops, Query(record, ["599"], row, T0), [name])
         assert 0 < len(found.rows) <= PER_RETRIEVER, name
+
+
+def test_ranks_follow_each_retrievers_own_order_and_a_row_named_twice_keeps_the_better_one(world: World) -> None:
+    world.vectors = in_order({"c": [1.0, 0.0], "a": [0.8, 0.6], "b": [0.0, 1.0]})
+    record = UserRecord(landmark=T0)
+    record.affinities[1], record.affinities[2] = {"books": [2.0] * 3}, {"press": [2.0] * 3}
+
+    found = ask(world, record=record, session="c")
+
+    ranks = {world.table.ids.names[row]: found.ranks[i] for i, row in enumerate(found.rows)}
+    assert [ranks[name][VECTORS] for name in "cab"] == [1, 2, 3]
+    assert [ranks[name][AFFINITY] for name in "de"] == [1, 2]  # e comes again, with its brand
+
+
+def test_source_sets_of_more_than_eight_sources_take_another_byte() -> None:
+    found = Retrieved(np.arange(2, dtype=np.int32), np.zeros((2, 9)), np.zeros((2, 9), np.int32))
+    found.ranks[0, 1] = found.ranks[1, 8] = 3
+
+    assert found.source_bits().tolist() == [[2, 0], [0, 1]]

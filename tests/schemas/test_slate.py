@@ -162,3 +162,12 @@ def test_an_answer_has_null_for_what_is_not_known() -> None:
         }
     )
     assert (answer.items[0].reason.item_id, answer.experiment, answer.next_cursor) == (None, None, None)
+
+
+def test_a_candidate_names_its_sources_whatever_their_number() -> None:
+    wide = slate(2, [0], 7, [0.5, -1.25])
+    wide.source_names = [f"s{n}" for n in range(9)]
+    wide.sources = bytes([0b101, 0, 0, 1])
+
+    assert slate(2, [0], 7, [0.5, -1.25]).sources_of(1) == ["popular"]
+    assert [wide.sources_of(candidate) for candidate in (0, 1)] == [["s0", "s2"], ["s8"]]

@@ -56,14 +56,14 @@ def test_what_every_candidate_has_alike_explains_none(table: ItemTable) -> None:
 
 def test_the_weights_of_the_served_ranker_decide(table: ItemTable) -> None:
     weights = np.zeros(len(NAMES))
-    weights[INDEX["age"]], weights[INDEX["knn"]] = 1.0, -1.0
-    given = slate({"age": 0.5, "knn": 1.0}, {}, session=["s"])
+    weights[INDEX["age"]], weights[INDEX["session_knn_score"]] = 1.0, -1.0
+    given = slate({"age": 0.5, "session_knn_score": 1.0}, {}, session=["s"])
 
     assert reasons_of(given, table, Ranker("1", weights, 0.0))[0]["code"] == "new"
 
 
 def test_a_reason_that_follows_from_an_item_names_it(table: ItemTable) -> None:
-    given = slate({"knn": 1.0}, {}, session=["first", "last"])
+    given = slate({"session_knn_score": 1.0}, {}, session=["first", "last"])
 
     assert reasons_of(given, table, PRIOR_RANKER) == [
         {"code": "seen_together", "text": "Often seen together with last", "item_id": "last"}
@@ -71,7 +71,7 @@ def test_a_reason_that_follows_from_an_item_names_it(table: ItemTable) -> None:
 
 
 def test_without_a_session_nothing_follows_from_an_item(table: ItemTable) -> None:
-    given = slate({"ann": 1.0, "popularity": 0.3}, {})
+    given = slate({"vectors_score": 1.0, "popularity": 0.3}, {})
 
     assert reasons_of(given, table, PRIOR_RANKER)[0]["code"] == "popular"
 
@@ -83,7 +83,7 @@ def test_a_lone_candidate_gets_a_reason_that_is_true(table: ItemTable) -> None:
 
 
 def test_an_item_of_which_nothing_speaks_is_just_from_the_catalogue(table: ItemTable) -> None:
-    given = slate({"age": 1e-6, "popularity": 0.01}, {"knn": 1.0}, session=["s"])
+    given = slate({"age": 1e-6, "popularity": 0.01}, {"session_knn_score": 1.0}, session=["s"])
 
     assert reasons_of(given, table, PRIOR_RANKER) == [
         {"code": "catalogue", "text": "From the catalogue", "item_id": None}

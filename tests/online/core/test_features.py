@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from online.core.decay import DAY_S, Decay
-from online.core.features import FEATURES, NAMES, Retrieved, gather, position_feature, shares
+from online.core.features import COLUMNS, FEATURES, GROUPS, NAMES, Retrieved, Scene, gather, position_feature, shares
 from online.core.item_stats import ItemStats
 from online.core.item_table import ItemTable
+from online.core.policy_document import SOURCES
 from online.core.record import TYPE_CODES, Touch, UserRecord
 from online.core.update import Update
 from schemas.item import Item
@@ -43,11 +44,14 @@ def features(
 ) -> dict[str, list[float]]:
     """Return each feature's column over `ITEMS`."""
     c = len(ITEMS)
-    found = Retrieved(
-        np.arange(c, dtype=np.int32), np.array(knn or [0.0] * c), np.array(ann or [0.0] * c), np.zeros(c, np.uint8)
-    )
+    found = Retrieved.unsourced(np.arange(c, dtype=np.int32))
+    for source, scores in (("session_knn", knn), ("vectors", ann)):
+        if scores is not None:
+            found.scores[:, SOURCES.index(source)] = scores
+            best_first = sorted((-score, row) for row, score in enumerate(scores) if score)
+            found.ranks[[row for _, row in best_first], SOURCES.index(source)] = range(1, 1 + len(best_first))
     rows = np.array([table.ids.codes[item] for item in session or []], np.int32)
-    matrix = gather(table, found, record or UserRecord(), rows, now)
+    matrix = gather(Scene(table, found, record or UserRecord(), rows, now))
     assert matrix.dtype == np.float32
     assert matrix.shape == (c, len(FEATURES))
     return {name: matrix[:, i].astype(float).round(5).tolist() for i, name in enumerate(NAMES)}
@@ -81,18 +85,18 @@ def test_names_are_distinct() -> None:
 def test_session_knn_is_a_share_of_the_best_and_its_rank(table: ItemTable) -> None:
     found = features(table, knn=[2.0, 4.0, 0.0, 1.0])
 
-    assert found["knn"] == [0.5, 1.0, 0.0, 0.25]
-    assert found["knn_rank"] == [0.5, 1.0, 0.0, round(1 / 3, 5)]
+    assert found["session_knn_score"] == [0.5, 1.0, 0.0, 0.25]
+    assert found["session_knn_rank"] == [0.5, 1.0, 0.0, round(1 / 3, 5)]
 
 
 def test_without_neighbours_session_knn_says_nothing(table: ItemTable) -> None:
     found = features(table)
 
-    assert found["knn"] == found["knn_rank"] == [0.0] * 4
+    assert found["session_knn_score"] == found["session_knn_rank"] == [0.0] * 4
 
 
 def test_ann_is_the_cosine(table: ItemTable) -> None:
-    assert features(table, ann=[0.5, -0.25, 0.0, 1.0])["ann"] == [0.5, -0.25, 0.0, 1.0]
+    assert features(table, ann=[0.5, -0.25, 0.0, 1.0])["vectors_score"] == [0.5, -0.25, 0.0, 1.0]
 
 
 def test_item_affinity_is_the_users_lasting_share_of_the_item(table: ItemTable) -> None:
@@ -210,9 +214,9 @@ def test_every_feature_is_finite_at_any_moment(table: ItemTable) -> None:
 
 
 def test_no_candidates_have_no_rows(table: ItemTable) -> None:
-    nothing = Retrieved(np.empty(0, np.int32), np.empty(0), np.empty(0), np.empty(0, np.uint8))
+    nothing = Retrieved.unsourced(np.empty(0, np.int32))
 
-    matrix = gather(table, nothing, UserRecord(), np.array([0], np.int32), T0)
+    matrix = gather(Scene(table, nothing, UserRecord(), np.array([0], np.int32), T0))
 
     assert matrix.shape == (0, len(FEATURES))
 
@@ -225,3 +229,22 @@ def test_gathering_changes_neither_table_nor_record(table: ItemTable) -> None:
     features(table, record=record, session=["shoe"])
 
     assert (len(table), len(table.categories), table.totals.tobytes(), repr(record)) == before
+
+
+def test_groups_lie_beside_one_another_and_are_all_of_the_matrix() -> None:
+    ends = [(columns.start, columns.stop) for columns in COLUMNS.values()]
+
+    assert [start for start, _ in ends] == [0, *(stop for _, stop in ends[:-1])]
+    assert ends[-1][1] == len(FEATURES)
+    assert {group.name: NAMES[COLUMNS[group.name]] for group in GROUPS} == {
+        group.name: tuple(feature.name for feature in group.features) for group in GROUPS
+    }
+
+
+def test_what_the_record_says_is_behavioural_and_goes_without_a_record(table: ItemTable) -> None:
+    count(table, boot={"popularity": 5.0})
+    behavioural = [f.name for f in FEATURES if "record" in f.reads]
+    empty = features(table)
+
+    assert {f.name for f in FEATURES if f.policy == "behavioural"} == set(behavioural)
+    assert all(empty[name] == [0.0] * len(ITEMS) for name in behavioural)

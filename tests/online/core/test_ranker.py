@@ -44,10 +44,10 @@ def test_a_feature_the_document_does_not_name_weighs_nothing() -> None:
 
 def test_a_feature_this_code_does_not_compute_must_not_be_served() -> None:
     with pytest.raises(ValueError, match=r"ranker 9 .* sunshine"):
-        read_ranker(b'{"weights": {"sunshine": 2.0, "knn": 1.0}, "intercept": 0.0}', "9")
+        read_ranker(b'{"weights": {"sunshine": 2.0, "session_knn_score": 1.0}, "intercept": 0.0}', "9")
 
 
-@pytest.mark.parametrize("payload", [b"", b"[]", b"{}", b'{"weights": {"knn": null}, "intercept": 0}'])
+@pytest.mark.parametrize("payload", [b"", b"[]", b"{}", b'{"weights": {"session_knn_score": null}, "intercept": 0}'])
 def test_what_is_no_document_is_refused(payload: bytes) -> None:
     with pytest.raises(msgspec.MsgspecError):
         read_ranker(payload, "1")

@@ -1,0 +1,44 @@
+"""Ranking features. Each is declared once, in the file of its group, beside the code that computes it.
+
+To add one, append its `Feature` to the group's `FEATURES` and fill its column there. A slate logs names and values, so
+columns may move, but a name keeps its meaning for ever.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .affinity import AFFINITY, shares
+from .feature import Feature, Group
+from .item import ITEM
+from .position import POSITION, position_feature
+from .scene import Retrieved, Scene
+from .session import SESSION
+from .source import SOURCE
+
+__all__ = [
+    "COLUMNS", "FEATURES", "GROUPS", "INDEX", "NAMES", "PRIOR", "PRIOR_INTERCEPT",
+    "Feature", "Group", "Retrieved", "Scene", "gather", "position_feature", "shares",
+]  # fmt: skip
+
+GROUPS: tuple[Group, ...] = (SOURCE, AFFINITY, ITEM, SESSION, POSITION)
+FEATURES = tuple(feature for group in GROUPS for feature in group.features)
+NAMES = tuple(f.name for f in FEATURES)
+INDEX = {name: i for i, name in enumerate(NAMES)}
+PRIOR = np.array([f.prior for f in FEATURES])
+PRIOR_INTERCEPT = -4.0
+
+_ENDS = list(accumulate(len(group.features) for group in GROUPS))
+COLUMNS = {g.name: slice(end - len(g.features), end) for g, end in zip(GROUPS, _ENDS, strict=True)}
+"""Group name -> its columns in the feature matrix."""
+
+
+def gather(scene: Scene) -> NDArray[np.float32]:
+    """Return the feature matrix (c, len(FEATURES)) of the candidates; the position is the reference's."""
+    x = np.zeros((len(scene.found.rows), len(FEATURES)), np.float32)
+    for group in GROUPS:
+        group.fill(x[:, COLUMNS[group.name]], scene)
+    return x

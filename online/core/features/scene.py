@@ -1,0 +1,56 @@
+"""What the features of one request read: candidates as retrieval found them, and the states at the request's moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from online.core.item_table import ItemTable
+from online.core.policy_document import SOURCES
+from online.core.record import UserRecord
+
+
+class Retrieved(NamedTuple):
+    """What retrieval found: candidate rows, each once, and what each source says of them; columns as `SOURCES`."""
+
+    rows: NDArray[np.int32]  # (c,)
+    scores: NDArray[np.float64]  # (c, s), 0 where a source did not find the candidate
+    ranks: NDArray[np.int32]  # (c, s), 1 for a source's best, 0 where it did not find the candidate
+
+    @classmethod
+    def unsourced(cls, rows: NDArray[np.int32]) -> Retrieved:
+        """Return candidates that no source has found."""
+        shape = (len(rows), len(SOURCES))
+        return cls(rows, np.zeros(shape), np.zeros(shape, np.int32))
+
+    def joined(self, others: Retrieved) -> Retrieved:
+        """Return these candidates followed by others."""
+        return Retrieved(
+            np.concatenate([self.rows, others.rows]),
+            np.concatenate([self.scores, others.scores]),
+            np.concatenate([self.ranks, others.ranks]),
+        )
+
+    def source_bits(self) -> NDArray[np.uint8]:
+        """Return each candidate's set of sources (c, ceil(s / 8)): source i is bit i % 8 of byte i // 8.
+
+        >>> found = Retrieved.unsourced(np.array([7], np.int32))
+        >>> found.ranks[0, 2] = 1
+        >>> found.source_bits().tolist()[0][0]
+        4
+        """
+        return np.packbits(self.ranks > 0, axis=1, bitorder="little")
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One request's view of the states; nothing in it is changed."""
+
+    table: ItemTable
+    found: Retrieved
+    record: UserRecord
+    session: NDArray[np.int32]  # rows of the session's items, oldest first
+    now: float  # the moment ranked for

@@ -1,0 +1,48 @@
+"""Features of retrieval: how much each source makes of a candidate, and where it ranks it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from online.core.policy_document import SOURCES
+
+from .feature import Feature, Group, Kind, PolicyClass, State
+from .scene import Scene
+
+_SCORED: dict[str, tuple[Kind, float]] = {"session_knn": ("share", 1.2), "vectors": ("cosine", 0.8)}
+"""Sources whose scores tell more than their order: what the score becomes, and its prior."""
+
+_RANK_PRIORS = {"session_knn": 0.6}
+
+_READS: dict[str, tuple[State, ...]] = {
+    "session_knn": ("request", "record", "sessions"),
+    "vectors": ("request", "record", "vectors"),
+    "affinity": ("record", "items", "catalogue"),
+}
+_LISTED: tuple[State, ...] = ("items", "catalogue")  # lists that are the same for everybody
+
+
+def _policy(source: str) -> PolicyClass:
+    return "behavioural" if source in _READS else "catalogue"
+
+
+FEATURES = (
+    *(Feature(f"{s}_score", prior, kind, _READS[s], _policy(s)) for s, (kind, prior) in _SCORED.items()),
+    *(
+        Feature(f"{s}_rank", _RANK_PRIORS.get(s, 0.0), "reciprocal", _READS.get(s, _LISTED), _policy(s))
+        for s in SOURCES
+    ),
+)
+_SCORES = [SOURCES.index(source) for source in _SCORED]
+_IS_SHARE = np.array([kind == "share" for kind, _ in _SCORED.values()])
+
+
+def _fill(x: NDArray[np.float32], scene: Scene) -> None:
+    scores, ranks = scene.found.scores[:, _SCORES], scene.found.ranks
+    best = scores.max(axis=0, initial=0.0)
+    x[:, : len(_SCORES)] = scores / np.where(_IS_SHARE & (best > 0.0), best, 1.0)
+    x[:, len(_SCORES) :] = (ranks > 0) / np.maximum(ranks, 1)
+
+
+SOURCE = Group("source", FEATURES, _fill)
