@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from online.core.example import EXAMPLES, Example, decode_example
+from online.core.example import EXAMPLES, Example, decode_example, example_id
 from online.core.join import JOIN_VIEW, OPEN_SLATE, JoinFold
 from online.core.ranker import write_ranker
 from online.core.session import hash64
@@ -64,7 +64,7 @@ class _RankerModel:
                 logger.error("skipping example %s: %s", message.position, error)
 
     def _learn_one(self, example: Example) -> None:
-        key = hash64(example.recommendation_id)
+        key = hash64(example_id(example))
         if key in self._learned:
             return
         self._ranker.learn_one(example)

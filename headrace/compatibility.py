@@ -16,7 +16,7 @@ import msgspec
 from flows.record import RecordCheckpoint
 from headrace.schema import TOPICS, documents
 from online.core.checkpoint import Checkpoint
-from online.core.join import OpenSlate
+from online.core.open_slate import OpenSlate
 from online.core.record import UserRecord
 from schemas.compatibility import breaking_changes
 from schemas.export import Document, rendered, struct_schema

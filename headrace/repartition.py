@@ -30,7 +30,8 @@ from headrace.supervisor import Supervisor
 from headrace.system import FLOWS, plan
 from online.connect import open_log, open_state
 from online.core.checkpoint import by_topic
-from online.core.join import JOIN_VIEW, OPEN_SLATE, SLATES, WATERMARK, OpenSlate
+from online.core.join import JOIN_VIEW, OPEN_SLATE, SLATES, WATERMARK
+from online.core.open_slate import OpenSlate
 from online.core.partition import EVENTS, USER, USERS, partition_of
 from online.core.record import decode_record
 from online.ports import EventLog, Fenced, StateStore

@@ -10,7 +10,7 @@ from headrace.verify.outcome import Outcome
 from headrace.verify.witness import Seen
 from online.core.catalogue import ITEMS
 from online.core.dead_letter import DEAD, VERDICTS, decode_dead_letter
-from online.core.example import EXAMPLES, decode_example
+from online.core.example import EXAMPLES, decode_example, example_id
 from online.core.join import SLATES
 from online.core.partition import EVENTS, USERS
 from online.ports import Warehouse
@@ -21,6 +21,9 @@ Key = tuple[str, int, str]
 
 _BY_POSITION = "SELECT topic, partition, position, hex(SHA256(payload)) FROM {table}"
 _BY_ID = "SELECT '', 0, recommendation_id, hex(SHA256(payload)) FROM {table} FINAL"
+_EXAMPLES = (
+    "SELECT '', 0, trimRight(concat(recommendation_id, ' ', correction)), hex(SHA256(payload)) FROM outcomes FINAL"
+)
 _LETTERS = "SELECT topic, partition, position, hex(SHA256(payload)) FROM dead_letters FINAL"
 
 
@@ -40,8 +43,8 @@ def compare_warehouse(outcome: Outcome, seen: Seen, warehouse: Warehouse, answer
     slates = _by_id((decode_slate(m).recommendation_id, m) for m in _payloads(seen, SLATES))
     found = warehouse.query(_BY_ID.format(table="slates"))
     _compare(outcome, slates, found)
-    examples = _by_id((decode_example(m).recommendation_id, m) for m in _payloads(seen, EXAMPLES))
-    _compare(outcome, examples, warehouse.query(_BY_ID.format(table="outcomes")))
+    examples = _by_id((example_id(decode_example(m)), m) for m in _payloads(seen, EXAMPLES))
+    _compare(outcome, examples, warehouse.query(_EXAMPLES))
     letters = (decode_dead_letter(m) for m in _payloads(seen, DEAD))
     dead = {(letter.topic, letter.partition, letter.position): {_digest(letter.payload)} for letter in letters}
     _compare(outcome, dead, warehouse.query(_LETTERS))

@@ -10,7 +10,7 @@ from flows import learn
 from headrace.verify.oracle import JoinOracle
 from headrace.verify.outcome import Outcome
 from headrace.verify.witness import Seen
-from online.core.example import EXAMPLES, decode_example
+from online.core.example import EXAMPLES, decode_example, example_id
 from online.core.join import OPEN_SLATE, SLATES
 from online.core.partition import EVENTS
 from online.core.ranker import read_ranker
@@ -33,7 +33,7 @@ def compare_join(outcome: Outcome, seen: Seen, state: StateStore, partitions: in
         outcome.open_slates_different += differing(oracle.open, dict(state.scan(partition, OPEN_SLATE)))
     sent: dict[str, set[bytes]] = {}
     for message in seen[EXAMPLES, 0]:
-        sent.setdefault(decode_example(message.payload).recommendation_id, set()).add(message.payload)
+        sent.setdefault(example_id(decode_example(message.payload)), set()).add(message.payload)
     outcome.examples = len(expected)
     outcome.examples_different = differing({key: {payload} for key, payload in expected.items()}, sent)
 

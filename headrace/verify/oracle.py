@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from online.core.checkpoint import Folded, apply_writes
 from online.core.dead_letter import DEAD, DeadLetter, decode_dead_letter
-from online.core.example import EXAMPLES, decode_example
+from online.core.example import EXAMPLES, decode_example, example_id
 from online.core.join import OPEN_SLATE, JoinFold
 from online.core.partition import EVENTS, ITEM, USER, PartitionFold
 from online.core.update import UPDATES, SessionTouch, decode_update
@@ -59,7 +59,7 @@ class JoinOracle:
 
     def __init__(self, partition: int, *, window_s: float) -> None:
         self.open: dict[str, bytes] = {}
-        self.examples: dict[str, bytes] = {}  # by recommendation id
+        self.examples: dict[str, bytes] = {}  # by their ids
         self._partition, self._fold = partition, JoinFold(partition, {}, window_s=window_s)
 
     def fold(self, topic: str, messages: Iterable[Message]) -> None:
@@ -71,4 +71,4 @@ class JoinOracle:
         apply_writes(self.open, folded.writes[OPEN_SLATE])
         for topic, _, payload in folded.outbox:
             if topic == EXAMPLES:
-                self.examples[decode_example(payload).recommendation_id] = payload
+                self.examples[example_id(decode_example(payload))] = payload

@@ -17,7 +17,7 @@ from schemas.user import decode_user
 
 from .catalogue import ITEMS
 from .dead_letter import DEAD, VERDICTS, decode_dead_letter, decode_verdict
-from .example import EXAMPLES, decode_example
+from .example import EXAMPLES, correction_of, decode_example
 from .foldable import clamp
 from .join import SLATES
 from .partition import EVENTS, USERS
@@ -118,6 +118,7 @@ def _outcome(batch: Batch, message: Message) -> Row:
         example.positions,
         example.clicked,
         message.payload,
+        correction_of(example),
     )
 
 
@@ -156,7 +157,7 @@ _OUTCOMES = Table(
     "outcomes",
     (
         "topic", "partition", "position", "recommendation_id", "day", "time", "surface", "model_version", "slots",
-        "clicked", "payload",
+        "clicked", "payload", "correction",
     ),
     _outcome,
 )  # fmt: skip

@@ -76,6 +76,8 @@ class ClickRanker:
         Raises:
             ValueError: its features are not those of this version, or its parts differ in length; nothing is learned.
         """
+        if example.is_correction:
+            return  # what followed a click is no other click
         if example.feature_names != list(NAMES):
             msg = f"example {example.recommendation_id} has other features than this ranker"
             raise ValueError(msg)

@@ -238,6 +238,8 @@ def slate(number: int, partition: int) -> Slate:
         candidates=["a", "b", "c", "d"],
         feature_names=list(NAMES),
         features=features.tobytes(),
+        utilities=np.zeros(4).tobytes(),
+        eligible=np.ones(4, np.uint8).tobytes(),
         slots=[3, 2, 1, 0],
         propensities=[0.25] * 4,
     )

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 import flows.record
 import flows.view
 from flows.log_source import TICK
-from flows.record import FLUSH_S, RecordView
+from flows.record import FLUSH_S, RecordView, create_tables
 from flows.view import adopt_all, build, run
 from online.connect import open_warehouse
 from online.core.catalogue import ITEMS
-from online.core.example import EXAMPLES, Example, encode_example
+from online.core.example import EXAMPLES, PURCHASE, Example, encode_example
 from online.core.partition import EVENTS, USERS
 from online.ports import START, Batch
 from schemas.event import Event, EventItem, encode_event
@@ -258,3 +261,33 @@ def test_a_partition_that_is_given_up_is_recorded_first_and_once(
 
     assert (set(first.adopted), set(second.adopted)) == ({1}, {0})
     logged(switched_log, warehouse)
+
+
+def test_a_correction_does_not_take_the_place_of_its_example(
+    switched_log: Any, switched_state: Any, warehouse: Any
+) -> None:
+    example = Example("r", 1, "home", T0, "3", ["f"], b"\0" * 8, [1, 2], [False, True])
+    correction = msgspec.structs.replace(
+        example, features=b"\0" * 4, positions=[2], clicked=[True], outcomes=[PURCHASE], is_correction=True
+    )
+    switched_log.port.append(EXAMPLES, [(0, encode_example(one)) for one in (example, correction, correction)])
+    clock = Clock()
+
+    read_all(open_view(switched_log, switched_state, warehouse, clock), switched_log, clock)
+
+    rows = warehouse.query("SELECT correction, slots FROM outcomes FINAL ORDER BY correction")
+    assert [tuple(row) for row in rows] == [("", [1, 2]), ("2:4", [2])]
+
+
+def test_a_warehouse_of_an_older_version_learns_of_corrections(warehouse: Any) -> None:
+    statement = files("online.tables").joinpath("outcomes.sql").read_text(encoding="utf-8").split(";\n")[0]
+    old = re.sub(r",\n    correction String[^\n]*", "", statement).replace(", correction)", ")")
+    warehouse.execute(old)
+
+    for _ in range(2):
+        create_tables(warehouse)
+
+    (row,) = warehouse.query(
+        "SELECT sorting_key FROM system.tables WHERE database = currentDatabase() AND name = 'outcomes'"
+    )
+    assert row[0] == "surface, recommendation_id, correction"

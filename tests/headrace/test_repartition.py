@@ -16,7 +16,8 @@ from online.adapters.memory_log import MemoryLog
 from online.adapters.memory_state import MemoryState
 from online.core.dead_letter import DEAD
 from online.core.item_stats import decode_item_stats
-from online.core.join import JOIN_VIEW, OPEN_SLATE, OpenSlate
+from online.core.join import JOIN_VIEW, OPEN_SLATE
+from online.core.open_slate import OpenSlate
 from online.core.partition import EVENTS, ITEM, USER, USERS, PartitionFold, partition_of
 from online.core.record import decode_record, encode_record
 from online.ports import START, Batch, Fenced

@@ -40,7 +40,7 @@ def test_an_honest_join_is_correct(run: Any) -> None:
 
     assert outcome.is_correct, outcome
     assert outcome.examples == 4
-    assert sum(len(dict(run.state.scan(p, OPEN_SLATE))) for p in range(PARTITIONS)) == 2 + PARTITIONS
+    assert sum(len(dict(run.state.scan(p, OPEN_SLATE))) for p in range(PARTITIONS)) == 4 + 2 + PARTITIONS
 
 
 def test_an_example_sent_again_after_a_kill_is_no_difference(run: Any) -> None:

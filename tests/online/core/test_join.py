@@ -11,9 +11,11 @@ from example_slate import example_slate
 
 import online.core.join
 from online.core.dead_letter import DEAD, decode_dead_letter
-from online.core.example import EXAMPLES, Example, decode_example
-from online.core.join import OPEN_SLATE, SLATES, JoinFold
+from online.core.example import CART, CLICK, EXAMPLES, PURCHASE, Example, decode_example, example_id
+from online.core.join import OPEN_SLATE, PURCHASE_WINDOW_S, SLATES, JoinFold
+from online.core.open_slate import OpenSlate
 from online.core.partition import EVENTS
+from online.core.session import hash64
 from online.ports import Batch, Message
 from schemas.event import Event, EventItem, encode_event
 from schemas.identity import Forwarded, accept_merge, encode_identity
@@ -94,6 +96,10 @@ class Join:
                 self.stored[key] = value
         self.examples += [decode_example(payload) for topic, _, payload in folded.outbox if topic == EXAMPLES]
         self.dead += [decode_dead_letter(payload).reason for topic, _, payload in folded.outbox if topic == DEAD]
+
+    def slates(self) -> dict[str, OpenSlate]:
+        """Return what the store holds."""
+        return {key: msgspec.msgpack.decode(self.stored[key], type=OpenSlate) for key in sorted(self.stored) if key}
 
     def closed(self) -> list[Example]:
         """Let time pass until every window has closed, and return all examples."""
@@ -265,7 +271,99 @@ def test_beyond_the_cap_the_oldest_slates_close_early(monkeypatch: pytest.Monkey
         join.take(slate(f"r{number}", at=number, user=f"u{number}"), event("click", "a", number, user=str(number)))
 
     assert [example.recommendation_id for example in join.examples] == ["r0", "r1"]
-    assert len(join.stored) == 3 + 1
+    assert [key for key, slate in join.slates().items() if not slate.is_closed] == ["r2", "r3", "r4"]
+
+
+def test_beyond_the_cap_the_oldest_clicked_slates_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(online.core.join, "MAX_CLICKED", 2)
+    join = Join()
+    for number in range(5):
+        join.take(slate(f"r{number}", at=number, user=f"u{number}"), event("click", "a", number, user=str(number)))
+    join.take(event("search", "", 2 * WINDOW, user="clock"))
+
+    assert sorted(join.slates()) == ["r3", "r4"]
+
+
+@pytest.mark.parametrize(("kind", "outcome"), [("add_to_cart", CART), ("purchase", PURCHASE)])
+@pytest.mark.parametrize("rid", ["r1", None])
+def test_what_a_click_leads_to_after_the_window_corrects_its_row(kind: str, outcome: int, rid: str | None) -> None:
+    join = Join().take(slate("r1"), event("impression", "abcd", 1.0), event("click", "c", 5.0))
+
+    join.take(event(kind, "c", 2 * WINDOW, rid=rid))
+    first, correction = join.examples
+
+    assert (first.is_correction, first.outcomes) == (False, [0, 0, CLICK, 0])
+    assert correction.is_correction
+    assert (correction.positions, correction.outcomes, correction.clicked) == ([3], [outcome], [True])
+    assert np.frombuffer(correction.features, np.float32).tolist() == [2.0, 1.0]
+    assert (correction.recommendation_id, correction.time, correction.surface) == ("r1", T0, "home")
+    assert example_id(correction) == f"r1 3:{outcome}"
+
+
+def test_an_outcome_is_corrected_once_and_not_when_the_example_had_it() -> None:
+    join = Join().take(slate("r1"), event("click", "a", 5.0), event("add_to_cart", "a", 9.0))
+    again = [event(kind, "a", 2 * WINDOW + i) for i, kind in enumerate(["add_to_cart", "purchase", "purchase"])]
+
+    join.take(*again)
+
+    assert [example.outcomes for example in join.examples] == [[CLICK | CART], [PURCHASE]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "item", "at", "user"),
+    [
+        ("click", "a", 2 * WINDOW, "1"),
+        ("purchase", "b", 2 * WINDOW, "1"),  # it was never clicked
+        ("purchase", "a", PURCHASE_WINDOW_S, "1"),
+        ("purchase", "a", 2 * WINDOW, "2"),
+    ],
+)
+def test_other_late_outcomes_correct_nothing(kind: str, item: str, at: float, user: str) -> None:
+    join = Join().take(slate("r1"), event("click", "a", 5.0), event("search", "", 2 * WINDOW, user="clock"))
+
+    join.take(event(kind, item, at, user=user))
+
+    assert [example.is_correction for example in join.examples] == [False]
+
+
+def test_a_late_outcome_goes_to_the_latest_slate_whose_click_it_follows() -> None:
+    slates = [slate(f"r{n}", at=n, shown=shown) for n, shown in enumerate(["ab", "a", "b"])]
+    clicks = [event("click", item, 5.0 + n, rid=f"r{n}") for n, item in enumerate("aab")]
+
+    join = Join().take(*slates, *clicks, event("purchase", "a", 2 * WINDOW))
+
+    assert [example_id(example) for example in join.examples] == ["r0", "r1", "r2", f"r1 1:{PURCHASE}"]
+
+
+def test_a_slate_whose_purchase_window_is_over_is_forgotten() -> None:
+    join = Join().take(slate("r1"), event("click", "a", 5.0), event("search", "", 2 * WINDOW, user="clock"))
+    assert set(join.slates()) == {"r1"}
+
+    join.take(event("search", "", PURCHASE_WINDOW_S, user="clock"))
+
+    assert set(join.stored) == {""}
+
+
+def test_an_example_says_how_its_slate_was_drawn_and_for_whom() -> None:
+    given = slate("r1")
+    given.request, given.policy_id, given.epsilon = {"context": {"device": "phone"}}, "personal-1", 0.1
+    given.utilities = np.arange(5.0).tobytes()
+
+    (example,) = Join().take(given, event("click", "b", 5.0)).closed()
+
+    assert (example.device, example.policy_id, example.user) == ("phone", "personal-1", hash64("u1"))
+    assert example.utilities == [4.0, 3.0]
+    assert example.uniform == pytest.approx([0.1 / 5 / 0.5, 0.1 / 4 / 0.5])
+
+
+@pytest.mark.parametrize(("context", "device"), [({"device": "desk"}, "desk"), ({"device": 7}, ""), ({}, "")])
+def test_a_request_that_names_no_device_has_that_of_the_users_events(context: dict[str, Any], device: str) -> None:
+    seen = event("impression", "ab", 1.0)
+    seen.context = context
+
+    (example,) = Join().take(slate(), seen, event("click", "b", 5.0)).closed()
+
+    assert example.device == device
 
 
 def test_what_is_no_slate_is_dead_lettered_and_what_is_no_event_left_to_the_state_flow() -> None:

@@ -9,7 +9,7 @@ from example_slate import example_slate
 
 from online.core.catalogue import ITEMS
 from online.core.dead_letter import DEAD, dead_letter
-from online.core.example import EXAMPLES, Example, encode_example
+from online.core.example import EXAMPLES, PURCHASE, Example, encode_example
 from online.core.join import SLATES
 from online.core.partition import EVENTS, USERS
 from online.core.rows import EPOCH_DAY, TABLES, blocks
@@ -88,6 +88,15 @@ def test_an_example_becomes_an_outcome() -> None:
 
     assert (row["recommendation_id"], row["slots"], row["clicked"]) == ("r", [1, 4], [False, True])
     assert (row["topic"], row["partition"], row["payload"]) == (EXAMPLES, 0, encode_example(example))
+    assert row["correction"] == ""
+
+
+def test_a_correction_is_a_row_beside_that_of_its_example() -> None:
+    example = Example("r", 1, "home", T0, "3", ["f"], b"\0" * 4, [4], [True], outcomes=[PURCHASE], is_correction=True)
+
+    (row,) = rows(batch(EXAMPLES, encode_example(example), partition=0))
+
+    assert (row["recommendation_id"], row["correction"]) == ("r", "4:4")
 
 
 def test_a_dead_letter_keeps_where_it_came_from_and_its_bytes() -> None:
