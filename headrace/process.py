@@ -33,6 +33,7 @@ START_PATIENCE_S = 60.0
 TICK_S = 1.0  # between looks whether a model is due to be published
 LEASE_TIMEOUT_S = 1.0
 API_TIMEOUT_S = 0.25  # of an append: after it, events go to the spool
+CATCH_UP_S = 20.0  # after it an API worker answers with what it has: the log may be away for long
 CONNECTIONS = 1024  # open at once; who sends many events must not keep out who asks for a slate
 READ_BYTES = 64 * 1024  # read ahead per connection
 
@@ -113,9 +114,10 @@ def run_api(settings: Settings, number: int) -> None:
         name=f"api-{number}",
         keys=settings.key_digests,
     )
-    app = create_app(Worker(ports, World(ItemTable(partitions))))
+    worker = Worker(ports, World(ItemTable(partitions)))
+    worker.start(ready_within_s=CATCH_UP_S)  # before it listens: others may serve the same port meanwhile
     server = Server(
-        app,
+        create_app(worker),
         address=settings.host,
         port=settings.port,
         interface=Interfaces.ASGI,

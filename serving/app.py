@@ -55,11 +55,10 @@ class _KeyCheck:
 
 
 def create_app(worker: Worker) -> FastAPI:
-    """Return the application; its lifespan starts and stops the worker's threads."""
+    """Return the application of a worker that has been started; its lifespan's end stops the threads."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        worker.start()
         yield
         worker.close()
 

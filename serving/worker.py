@@ -66,10 +66,11 @@ class Worker:
         self.surfaces: set[str] = set()  # seen so far, for a bounded metrics label
         self._state_breaker = Breaker(first_rest_s=STATE_RESTS_S[0], last_rest_s=STATE_RESTS_S[1], clock=time.monotonic)
 
-    def start(self) -> None:
-        """Start the threads."""
+    def start(self, *, ready_within_s: float = 0.0) -> None:
+        """Start the threads, and give the world so long to catch up with the log."""
         self.appender.start()
         self.follower.start()
+        self.follower.at_head.wait(ready_within_s)
 
     def close(self) -> None:
         """Stop the threads; what is not shipped stays in the spool."""

@@ -115,7 +115,7 @@ class Shoppers(Source):
         self.answered.append(answer["recommendation_id"])
         shown = [item["item_id"] for item in answer["items"]]
         if not shown:
-            return  # a worker that has just started knows no items yet
+            return  # a worker that could not catch up with the log in time knows no items yet
         told = [self._event(user, answer, "impression", shown[: self._rng.randrange(1, 9)])]
         if self._rng.random() < 0.5:
             told.append(self._event(user, answer, "click", [self._rng.choice(shown)]))

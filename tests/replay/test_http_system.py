@@ -74,7 +74,9 @@ def opened(switched_log: Any, switched_state: Any, tmp_path: Path) -> Iterator[O
                 name="api",
                 keys=frozenset(digests),
             )
-            return stack.enter_context(served(create_app(Worker(ports, World(ItemTable(PARTITIONS))))))
+            worker = Worker(ports, World(ItemTable(PARTITIONS)))
+            worker.start()
+            return stack.enter_context(served(create_app(worker)))
 
         yield start
 

@@ -117,6 +117,7 @@ class System:
             ),
             World(ItemTable(PARTITIONS)),
         )
+        self.worker.start()
         self.client = Client(create_app(self.worker))
 
     def put_items(self, *item_ids: str, **fields: Any) -> None:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from online.core.item_table import ItemTable
+from online.world import World
+from serving.worker import Worker
 
 KEY = "schlüssel-7"
 DIGESTS = frozenset({sha256(KEY.encode()).hexdigest(), sha256(b"another").hexdigest()})
@@ -29,6 +34,26 @@ def test_a_worker_that_is_catching_up_is_not_ready(
     assert (answer.status_code, answer.json()["status"]) == (503, "catching up")
     switched_log.is_off = False
     eventually(lambda: client.get("/health/ready").status_code == 200)
+
+
+def test_a_worker_that_joins_others_knows_the_catalogue_before_it_listens(system: Any) -> None:
+    system.put_items("a", "b")
+    joining = Worker(replace(system.worker.ports, name="api-1"), World(ItemTable(system.worker.partitions)))
+
+    joining.start(ready_within_s=60.0)
+
+    assert (joining.is_ready, len(joining.world.table)) == (True, 2)
+    joining.close()
+
+
+def test_a_worker_does_not_wait_for_a_log_that_is_away(start_system: Callable[..., Any], switched_log: Any) -> None:
+    switched_log.is_off = True
+    joining = Worker(replace(start_system().worker.ports, name="api-1"), World(ItemTable(2)))
+
+    joining.start(ready_within_s=0.1)
+
+    assert (joining.is_ready, joining.is_alive) == (False, True)
+    joining.close()
 
 
 def test_a_worker_that_lost_a_thread_is_not_alive(system: Any) -> None:

@@ -14,6 +14,7 @@ from online.adapters.exact_index import ExactIndex
 from online.adapters.file_artifacts import FileArtifacts
 from online.core.catalogue import CATALOGUE_VIEW, ITEM_DOCUMENT, ITEMS
 from online.core.checkpoint import Checkpoint, encode_checkpoint
+from online.core.features import INDEX
 from online.core.item_stats import ItemStats, encode_item_stats
 from online.core.item_table import ItemTable
 from online.core.partition import ITEM
@@ -146,14 +147,14 @@ def test_a_message_that_cannot_be_read_is_passed_over(following: Following, even
 
 def test_a_newer_ranker_is_served(following: Following, eventually: Wait) -> None:
     following.follower.start()
-    following.publish_ranker(knn=1.0)
+    following.publish_ranker(popularity=1.0)
     eventually(lambda: following.world.ranker_version == 1)
 
-    following.publish_ranker(knn=2.0)
+    following.publish_ranker(popularity=2.0)
     eventually(lambda: following.world.ranker_version == 2)
 
     assert following.world.ranker.version == "2"
-    assert following.world.ranker.weights[0] == 2.0
+    assert following.world.ranker.weights[INDEX["popularity"]] == 2.0
 
 
 @pytest.mark.parametrize("damage", ["flipped bit", "missing file", "unknown feature", "other file", "no document"])
@@ -161,7 +162,7 @@ def test_a_damaged_ranker_is_refused_the_old_one_keeps_serving_and_the_next_is_t
     following: Following, eventually: Wait, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     following.follower.start()
-    following.publish_ranker(knn=1.0)
+    following.publish_ranker(popularity=1.0)
     eventually(lambda: following.world.ranker_version == 1)
 
     if damage in ("flipped bit", "missing file"):
@@ -182,21 +183,21 @@ def test_a_damaged_ranker_is_refused_the_old_one_keeps_serving_and_the_next_is_t
     eventually(lambda: any("refusing ranker 2" in text for text in caplog.messages))
 
     assert following.world.ranker_version == 1
-    assert following.world.ranker.weights[0] == 1.0
-    following.publish_ranker(knn=3.0)
+    assert following.world.ranker.weights[INDEX["popularity"]] == 1.0
+    following.publish_ranker(popularity=3.0)
     eventually(lambda: following.world.ranker_version == 3)
     assert sum("refusing" in text for text in caplog.messages) == 1
 
 
 def test_a_damaged_pointer_to_the_latest_version_stops_nothing(following: Following, eventually: Wait) -> None:
     following.follower.start()
-    following.publish_ranker(knn=1.0)
+    following.publish_ranker(popularity=1.0)
     eventually(lambda: following.world.ranker_version == 1)
 
     (following.directory / RANKER / "LATEST").write_bytes(b"?")
     following.log.append(ITEMS, [(0, item("a"))])
     eventually(lambda: "a" in following.world.table.documents)
-    following.publish_ranker(knn=2.0)
+    following.publish_ranker(popularity=2.0)
 
     eventually(lambda: following.world.ranker_version == 2)
 
