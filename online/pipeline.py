@@ -82,7 +82,7 @@ def recommend(
     stopwatch("eligibility")
     features = gather(Scene(world.table, found, known, rows, request.now))
     stopwatch("features")
-    utilities = _utilities(world, request.policy, features)
+    utilities = _utilities(world, request, features)
     stopwatch("score")
     groups = np.stack([world.table.category[found.rows, 0], world.table.brand[found.rows]], axis=1)
     draw = draw_slate(utilities, np.ascontiguousarray(groups), eligible, request.n, request.slots, request.seed)
@@ -190,7 +190,7 @@ def _eligible(
     return np.logical_and.reduce(list(masks.values())), removed
 
 
-def _utilities(world: World, policy: Policy, features: NDArray[np.float32]) -> NDArray[np.float64]:
-    if policy.ranker == "popularity":
+def _utilities(world: World, request: SlateRequest, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    if request.policy.ranker == "popularity":
         return features[:, INDEX["popularity"]].astype(np.float64)
-    return world.ranker.utilities(features)
+    return world.ranker.utilities(features, request.surface, request.policy.values.get(request.surface))

@@ -160,7 +160,7 @@ def _items(world: World, ask: RecommendIn, slate: Slate) -> list[dict[str, Any]]
         if ask.return_properties:
             item["properties"] = _properties(world, slate.candidates[candidate], ask.return_properties)
         if ask.explain:
-            contributions = features[candidate] * world.ranker.weights
+            contributions = features[candidate] * world.ranker.weights_on(slate.surface)
             item["features"] = dict(zip(NAMES, contributions.round(6).tolist(), strict=True))
         items.append(item)
     return items

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .policy import SlotPolicy
+from .value import Value
 
 SOURCES = ("session_knn", "vectors", "affinity", "trending", "popular", "new")
 """Retrievers in the order of their bit in a candidate's source set."""
@@ -12,12 +13,16 @@ SOURCES = ("session_knn", "vectors", "affinity", "trending", "popular", "new")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One policy. `ranker` is `learned` (the served model) or `popularity` (the decayed popularity feature alone)."""
+    """One policy. `ranker` is `learned` (the served model) or `popularity` (the decayed popularity feature alone).
+
+    `values` is what outcomes are worth by surface, where that is not the common opinion.
+    """
 
     policy_id: str
     retrievers: tuple[str, ...] = SOURCES
     ranker: str = "learned"
     slots: SlotPolicy = field(default_factory=SlotPolicy)
+    values: dict[str, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.retrievers) - set(SOURCES))
