@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from online.core.features import INDEX, NAMES, Retrieved, Scene, gather
-from online.core.policy import SlotPolicy, draw_slate
+from online.core.policy import SlotPolicy, draw_slate, most_slots
 from online.core.policy_document import SOURCES, Policy
+from online.core.pool import new_items
 from online.core.record import UserRecord
 from online.core.session import current_session
+from online.core.thompson import weight_shift
 from online.core.toplists import Toplists
 from online.retrieval import Query, retrieve
 from online.world import World
@@ -76,16 +78,19 @@ def recommend(
     stopwatch("retrieve")
     eligible, removed = _eligible(world, request, session, known, found.rows)
     rung, why = _rung(request, known, session, bool(eligible.any()), degraded)
-    if np.count_nonzero(eligible) < request.n:
-        found = _filled(world, found, request.now)
+    unnamed = _unnamed(world, request, found, eligible)
+    if len(unnamed):
+        found = found.joined(Retrieved.unsourced(unnamed))
         eligible, removed = _eligible(world, request, session, known, found.rows)
     stopwatch("eligibility")
     features = gather(Scene(world.table, found, known, rows, request.now))
     stopwatch("features")
-    utilities = _utilities(world, request, features)
+    shift = _weight_shift(world, request)
+    utilities = _utilities(world, request.policy, features, shift)
     stopwatch("score")
-    groups = np.stack([world.table.category[found.rows, 0], world.table.brand[found.rows]], axis=1)
-    draw = draw_slate(utilities, np.ascontiguousarray(groups), eligible, request.n, request.slots, request.seed)
+    slots, groups, pins = request.slots, _groups(world, found.rows), _pins(world, request, found.rows, eligible)
+    pool = new_items(world.table, found.rows, request.now) if slots.pool > 0.0 else None
+    draw = draw_slate(utilities, groups, eligible, request.n, slots, request.seed, pool=pool, pins=pins)
     stopwatch("slots")
     ope_why = "client seed" if request.seed_given else degraded or ("static list" if rung == "static" else "")
     return Slate(
@@ -106,9 +111,9 @@ def recommend(
         policy_id=request.policy.policy_id,
         rung=rung,
         why=why,
-        tau=request.slots.tau,
-        epsilon=request.slots.epsilon,
-        diversity=request.slots.diversity,
+        tau=slots.tau,
+        epsilon=slots.epsilon,
+        diversity=slots.diversity,
         seed=request.seed,
         candidates=[world.table.ids.names[row] for row in found.rows.tolist()],
         feature_names=list(NAMES),
@@ -124,6 +129,13 @@ def recommend(
         schema_version=SCHEMA_VERSION,
         ope_valid=not ope_why,
         ope_why=ope_why,
+        pool=b"" if pool is None else pool.astype(np.uint8).tobytes(),
+        pool_share=slots.pool,
+        category_cap=slots.category_cap,
+        brand_cap=slots.brand_cap,
+        pins=pins,
+        thompson=request.policy.thompson,
+        weight_shift=b"" if shift is None else shift.tobytes(),
     )
 
 
@@ -165,11 +177,31 @@ def _rung(
     return ("session", reason) if session else ("popularity", reason)
 
 
-def _filled(world: World, found: Retrieved, now: float) -> Retrieved:
-    """Return the candidates together with items that no retriever named: the static list, the last rung."""
-    everything = np.arange(len(world.table), dtype=np.int32)
-    static = np.setdiff1d(everything[world.table.is_eligible(everything, now)][:STATIC_ITEMS], found.rows)
-    return found.joined(Retrieved.unsourced(static))
+def _unnamed(world: World, request: SlateRequest, found: Retrieved, eligible: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return rows of candidates that no retriever has named: the pinned, and when slots might stay empty the static
+    list, the last rung."""
+    wanted = _rows(world, list(request.policy.pins.values()))
+    if most_slots(_groups(world, found.rows), eligible, request.slots) < request.n:
+        everything = np.arange(len(world.table), dtype=np.int32)
+        static = everything[world.table.is_eligible(everything, request.now)][:STATIC_ITEMS]
+        wanted = np.concatenate([wanted, static])
+    return np.setdiff1d(wanted, found.rows)
+
+
+def _groups(world: World, rows: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the first category and the brand of rows, shape (c, 2)."""
+    return np.stack([world.table.category[rows, 0], world.table.brand[rows]], axis=1)
+
+
+def _pins(world: World, request: SlateRequest, rows: NDArray[np.int32], eligible: NDArray[np.bool_]) -> dict[int, int]:
+    """Return slot -> candidate of the policy's pins that may be shown."""
+    codes = world.table.ids.codes
+    found = {
+        position - 1: int(np.argmax(rows == codes[item]))
+        for position, item in request.policy.pins.items()
+        if item in codes and position <= request.n
+    }
+    return {slot: candidate for slot, candidate in found.items() if eligible[candidate]}
 
 
 def _eligible(
@@ -190,7 +222,17 @@ def _eligible(
     return np.logical_and.reduce(list(masks.values())), removed
 
 
-def _utilities(world: World, request: SlateRequest, features: NDArray[np.float32]) -> NDArray[np.float64]:
-    if request.policy.ranker == "popularity":
+def _weight_shift(world: World, request: SlateRequest) -> NDArray[np.float64] | None:
+    policy, root = request.policy, world.ranker.root
+    if policy.thompson == 0.0 or policy.ranker == "popularity" or root is None:
+        return None
+    return weight_shift(root, policy.thompson, request.seed)
+
+
+def _utilities(
+    world: World, policy: Policy, features: NDArray[np.float32], shift: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    if policy.ranker == "popularity":
         return features[:, INDEX["popularity"]].astype(np.float64)
-    return world.ranker.utilities(features, request.surface, request.policy.values.get(request.surface))
+    utilities = world.ranker.utilities(features)
+    return utilities if shift is None else utilities + features.astype(np.float64) @ shift

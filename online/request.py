@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from online.core.merge import known_together
@@ -80,7 +79,6 @@ def resolve(ask: RecommendIn, *, partitions: int, served_at: float, seed: int, s
     policy = POLICIES.get(ask.policy or DEFAULT_POLICY)
     if policy is None:
         raise UnknownPolicy(f"policy is one of {', '.join(sorted(POLICIES))}")
-    overrides = {"diversity": ask.diversity, "epsilon": ask.exploration}
     key = request_key(ask)
     partition = partition_of(key or f"s{'/'.join(ask.session_items) or ask.item_id}", partitions)
     return SlateRequest(
@@ -93,7 +91,7 @@ def resolve(ask: RecommendIn, *, partitions: int, served_at: float, seed: int, s
         served_at=served_at,
         seed=seed if ask.seed is None else ask.seed,
         policy=policy,
-        slots=replace(policy.slots, **{name: value for name, value in overrides.items() if value is not None}),
+        slots=policy.slots_of(ask.surface, diversity=ask.diversity, epsilon=ask.exploration),
         item_id=ask.item_id,
         session_items=ask.session_items,
         exclude_item_ids=ask.exclude_item_ids,

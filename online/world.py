@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from online.core.item_table import ItemTable
-from online.core.ranker import PRIOR_RANKER, Ranker, read_ranker
+from online.core.ranker import PRIOR_RANKER, Ranker
 from online.core.toplists import Toplists
 from online.core.update import Update
 from online.models.item_vectors import IDS_FILE, INDEX_FILE, MATRIX_FILE
@@ -24,7 +24,7 @@ from online.models.session_knn import SessionKnn, SessionKnnConfig
 from online.ports import Artifact, VectorIndex
 
 VECTORS, RANKER = "vectors", "ranker"  # names of the artifacts a worker serves
-RANKER_FILE, ROOT_FILE = "ranker.json", "root.npy"
+RANKER_FILE = "ranker.json"
 
 
 class Vectors(NamedTuple):
@@ -60,19 +60,6 @@ def read_vectors(artifact: Artifact, view: Callable[[Path], VectorIndex]) -> Vec
         msg = f"{len(ids)} ids, {len(matrix)} vectors and {len(nearest)} index entries do not belong together"
         raise ValueError(msg)
     return Vectors(artifact.version, ids, matrix, {item: i for i, item in enumerate(ids)}, nearest)
-
-
-def served_ranker(artifact: Artifact) -> Ranker:
-    """Return the ranker of a verified artifact.
-
-    Raises:
-        ValueError: it must not be served here; see `read_ranker`.
-        msgspec.MsgspecError: it holds no ranker.
-    """
-    root = None
-    if ROOT_FILE in artifact.files:  # older versions have none
-        root = np.load(artifact.files[ROOT_FILE], allow_pickle=False)
-    return read_ranker(artifact.files[RANKER_FILE].read_bytes(), str(artifact.version), root)
 
 
 @dataclass(slots=True)

@@ -114,7 +114,9 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     Matrices are little-endian bytes in C order, one row per candidate: `features` float32 (c, f), `utilities`
     float64 (c,), `groups` int32 (c, 2), `eligible` uint8 (c,), `sources` bit sets over
     `source_names`, uint8 (c, ceil(s / 8)): source i is bit i % 8 of byte i // 8.
-    `slots` are candidate indexes; `propensities` are conditional on the slots before.
+    `slots` are candidate indexes; `propensities` are conditional on the slots before, and on `weight_shift`, float64
+    (f,): the draw of Thompson sampling, which is in `utilities` already. `pool`, uint8 (c,), says which candidates are
+    new items; it is empty where `pool_share` is 0.
     """
 
     recommendation_id: str
@@ -154,6 +156,13 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     stages_us: dict[str, float] = {}
     records: dict[str, str] = {}  # key -> position of every record read, when that was not `user_key`'s alone
     schema_version: int = 1
+    pool: bytes = b""
+    pool_share: float = 0.0
+    category_cap: int | None = None
+    brand_cap: int | None = None
+    pins: dict[int, int] = {}  # slot, counted from 0 -> candidate
+    thompson: float = 0.0  # standard deviations of the posterior that one of the draw counts
+    weight_shift: bytes = b""  # empty where the ranker has no posterior
 
     def sources_of(self, candidate: int) -> list[str]:
         """Return the names of the sources that found a candidate, in their order."""

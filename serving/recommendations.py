@@ -145,6 +145,9 @@ def _described(world: World, ask: RecommendIn, slate: Slate, record: UserRecord 
 def _items(world: World, ask: RecommendIn, slate: Slate) -> list[dict[str, Any]]:
     features = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))
     utilities = np.frombuffer(slate.utilities)
+    weights = world.ranker.weights
+    if slate.weight_shift:
+        weights = weights + np.frombuffer(slate.weight_shift)
     reasons = reasons_of(slate, world.table, world.ranker)
     items = []
     for place, (candidate, propensity) in enumerate(zip(slate.slots, slate.propensities, strict=True)):
@@ -154,13 +157,13 @@ def _items(world: World, ask: RecommendIn, slate: Slate) -> list[dict[str, Any]]
             "position": place + 1,
             "score": round(float(utilities[candidate]), 6),
             "propensity": propensity,
-            "source": names[0] if names else "static",
+            "source": "pin" if candidate in slate.pins.values() else names[0] if names else "static",
             "reason": reasons[place],
         }
         if ask.return_properties:
             item["properties"] = _properties(world, slate.candidates[candidate], ask.return_properties)
         if ask.explain:
-            contributions = features[candidate] * world.ranker.weights_on(slate.surface)
+            contributions = features[candidate] * weights
             item["features"] = dict(zip(NAMES, contributions.round(6).tolist(), strict=True))
         items.append(item)
     return items

@@ -142,6 +142,11 @@ class ItemTable:
         """Return the popularity of all rows at `now`, one column per half-life, fastest first: (n, half-lives)."""
         return self.totals[: len(self), : self.halves] * self.fading(now)
 
+    def impressions(self, rows: NDArray[np.int32], now: float) -> NDArray[np.float64]:
+        """Return the decayed impressions of rows at `now`, shape (len(rows),)."""
+        counted: NDArray[np.float64] = self.totals[rows, self.halves] * self.fading(now)[-1]
+        return counted
+
     def fading(self, now: float) -> NDArray[np.float64]:
         """Return what popularity totals are multiplied by to count at `now`: (half-lives,).
 

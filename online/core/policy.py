@@ -1,13 +1,18 @@
 """The slate policy: slot by slot, with exact propensities.
 
-Slot k draws from p = (1 − ε)·softmax((u − λ·r)/τ) + ε·uniform over the candidates still eligible, where u is a
-candidate's utility and r its redundancy to those chosen for the slots before: how much of them shares its category
-and its brand. The form is the Plackett-Luce slot policy with a uniform floor; the redundancy term is that of maximal
-marginal relevance (Carbonell & Goldstein, SIGIR 1998).
+Slot k draws from p = (1 − ε − b)·softmax((u − λ·r)/τ) + ε·uniform + b·uniform over the pool, over the candidates still
+open, where u is a candidate's utility and r its redundancy to those chosen already, pinned ones included: how much of
+them shares its category and its brand. The pool holds the new items of the candidates; while none of them is open,
+b is 0. The form is the Plackett-Luce slot policy with uniform floors; the redundancy term is that of maximal marginal
+relevance (Carbonell & Goldstein, SIGIR 1998).
+
+A pinned slot shows its candidate with propensity 1; nobody else draws it. A category or brand that fills its cap, pins
+counted first, leaves the support.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,15 +26,28 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True, slots=True)
 class SlotPolicy:
-    """Temperature τ > 0, uniform share ε in [0, 1] and diversity weight λ ≥ 0 of the slot draws."""
+    """Temperature τ > 0, uniform share ε in [0, 1] and diversity weight λ ≥ 0 of the slot draws.
+
+    `pool` is b, the share of the draws that the new items get, at most 1 − ε. A cap is the most slots that one
+    category, or one brand, may fill.
+    """
 
     tau: float = 0.25
     epsilon: float = 0.05
     diversity: float = 0.3
+    pool: float = 0.0
+    category_cap: int | None = None
+    brand_cap: int | None = None
 
     def __post_init__(self) -> None:
         if not (self.tau > 0 and 0 <= self.epsilon <= 1 and self.diversity >= 0):
             msg = f"need tau > 0, 0 <= epsilon <= 1 and diversity >= 0, not {self}"
+            raise ValueError(msg)
+        if not 0 <= self.pool <= 1 - self.epsilon:
+            msg = f"need 0 <= pool <= 1 - epsilon, not {self}"
+            raise ValueError(msg)
+        if any(cap is not None and cap < 1 for cap in (self.category_cap, self.brand_cap)):
+            msg = f"a cap is at least 1, not {self}"
             raise ValueError(msg)
 
 
@@ -61,6 +79,9 @@ def draw_slate(
     n: int,
     policy: SlotPolicy,
     seed: int,
+    *,
+    pool: NDArray[np.bool_] | None = None,
+    pins: Mapping[int, int] | None = None,
 ) -> Draw:
     """Draw up to n slots from the eligible candidates.
 
@@ -68,9 +89,12 @@ def draw_slate(
         utilities: (c,) utilities of the candidates.
         groups: (c, 2) category and brand codes, negative for none.
         eligible: (c,) which candidates may be shown at all.
-        n: slots wanted; fewer come back when fewer candidates are eligible.
-        policy: τ, ε and λ.
+        n: slots wanted; fewer come back when no candidate is open any more.
+        policy: τ, ε, λ, the pool's share and the caps.
         seed: of the draw; the same inputs and seed give the same slate.
+        pool: (c,) which candidates are new items; None for none.
+        pins: slot, counted from 0, -> candidate. One that is not eligible is not shown, one beyond the last slot
+            neither; those left when nothing else is open move up.
 
     >>> draw = draw_slate(
     ...     np.array([2.0, 1.0, 9.0]), np.full((3, 2), -1, np.int32), np.array([True, True, False]),
@@ -78,53 +102,105 @@ def draw_slate(
     >>> draw.slots.tolist(), draw.propensities.round(3).tolist()
     ([0, 1], [1.0, 1.0])
     """
-    n = min(n, int(np.count_nonzero(eligible)))
     slots, propensities = np.empty(n, np.int32), np.empty(n, np.float64)
-    _draw(
-        utilities, groups, eligible.copy(), uniforms(seed, n),
-        policy.tau, policy.epsilon, policy.diversity, slots, propensities,
+    pinned = [(slot, i) for slot, i in sorted((pins or {}).items()) if slot < n and eligible[i]]
+    caps = np.array([n if cap is None else cap for cap in (policy.category_cap, policy.brand_cap)], np.int64)
+    filled = _draw(
+        utilities, groups, eligible.copy(), np.zeros(len(eligible), np.bool_) if pool is None else pool,
+        np.array(pinned, np.int32).reshape(-1, 2), caps, uniforms(seed, n),
+        policy.tau, policy.epsilon, policy.diversity, policy.pool, slots, propensities,
     )  # fmt: skip
-    return Draw(slots, propensities)
+    return Draw(slots[:filled], propensities[:filled])
+
+
+def most_slots(groups: NDArray[np.int32], eligible: NDArray[np.bool_], policy: SlotPolicy) -> int:
+    """Return how many slots the eligible candidates can fill at most: as many as each cap alone lets them.
+
+    >>> groups = np.array([[0, -1], [0, -1], [0, -1], [-1, -1]], np.int32)
+    >>> most_slots(groups, np.ones(4, bool), SlotPolicy(category_cap=2))
+    3
+    """
+    most = int(np.count_nonzero(eligible))
+    for column, cap in enumerate((policy.category_cap, policy.brand_cap)):
+        if cap is not None:
+            codes, counts = np.unique(groups[eligible, column], return_counts=True)
+            most = min(most, int(np.where(codes < 0, counts, np.minimum(counts, cap)).sum()))
+    return most
 
 
 @kernel
 def _draw(
     utilities: NDArray[np.float64],  # (c,)
     groups: NDArray[np.int32],  # (c, 2)
-    open_: NDArray[np.bool_],  # (c,) becomes False for the chosen
+    open_: NDArray[np.bool_],  # (c,) becomes False for the chosen, the pinned, and members of full groups
+    pool: NDArray[np.bool_],  # (c,)
+    pins: NDArray[np.int32],  # (p, 2) slot and candidate, in order of slot
+    caps: NDArray[np.int64],  # (2,)
     draws: NDArray[np.float64],  # (n,)
     tau: float,
     epsilon: float,
     diversity: float,
+    pool_share: float,
     slots: NDArray[np.int32],  # (n,) out
     propensities: NDArray[np.float64],  # (n,) out
-) -> None:
+) -> int:
     candidates = utilities.shape[0]
-    shared = np.zeros(candidates)  # chosen candidates that share category, plus those that share brand
+    taken = np.zeros((candidates, 2))  # of category and brand: the chosen that share it
     weights = np.empty(candidates)
-    for slot in range(slots.shape[0]):
-        scale = diversity / (2.0 * slot) if slot > 0 else 0.0
-        best, left = -np.inf, 0
+    for pin in range(pins.shape[0]):
+        _take(pins[pin, 1], groups, caps, open_, taken)
+    next_pin, known = 0, pins.shape[0]
+    n = len(slots)
+    for slot in range(n):
+        scale = diversity / (2.0 * known) if known > 0 else 0.0
+        best, left, fresh = -np.inf, 0, 0
         for i in range(candidates):
             if open_[i]:
                 left += 1
-                best = max(best, (utilities[i] - scale * shared[i]) / tau)
+                fresh += pool[i]
+                weights[i] = (utilities[i] - scale * (taken[i, 0] + taken[i, 1])) / tau
+                best = max(best, weights[i])
+        is_pinned = next_pin < pins.shape[0] and (pins[next_pin, 0] == slot or left == 0)
+        if is_pinned:
+            slots[slot], propensities[slot] = pins[next_pin, 1], 1.0
+            next_pin += 1
+            continue
+        if left == 0:
+            return slot
         total = 0.0
         for i in range(candidates):
             if open_[i]:
-                weights[i] = np.exp((utilities[i] - scale * shared[i]) / tau - best)
+                weights[i] = np.exp(weights[i] - best)
                 total += weights[i]
+        share = pool_share if fresh > 0 else 0.0
         target, chosen, p_chosen, reached = draws[slot], -1, 0.0, 0.0
         for i in range(candidates):
             if open_[i]:
-                p = (1.0 - epsilon) * weights[i] / total + epsilon / left
+                p = (1.0 - epsilon - share) * weights[i] / total + epsilon / left
+                if pool[i]:
+                    p += share / fresh
                 reached += p
                 chosen, p_chosen = i, p
                 if reached > target:
                     break
         slots[slot], propensities[slot] = chosen, p_chosen
-        open_[chosen] = False
-        for i in range(candidates):
-            for g in range(2):
-                if groups[i, g] >= 0 and groups[i, g] == groups[chosen, g]:
-                    shared[i] += 1.0
+        known += 1
+        _take(chosen, groups, caps, open_, taken)
+    return n
+
+
+@kernel
+def _take(
+    chosen: int,
+    groups: NDArray[np.int32],
+    caps: NDArray[np.int64],
+    open_: NDArray[np.bool_],
+    taken: NDArray[np.float64],
+) -> None:
+    open_[chosen] = False
+    for i in range(groups.shape[0]):
+        for g in range(2):
+            if groups[i, g] >= 0 and groups[i, g] == groups[chosen, g]:
+                taken[i, g] += 1.0
+                if taken[i, g] >= caps[g]:
+                    open_[i] = False

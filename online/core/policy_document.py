@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .policy import SlotPolicy
-from .value import Value
 
 SOURCES = ("session_knn", "vectors", "affinity", "trending", "popular", "new")
 """Retrievers in the order of their bit in a candidate's source set."""
@@ -13,22 +12,51 @@ SOURCES = ("session_knn", "vectors", "affinity", "trending", "popular", "new")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One policy. `ranker` is `learned` (the served model) or `popularity` (the decayed popularity feature alone).
+    """One policy.
 
-    `values` is what outcomes are worth by surface, where that is not the common opinion.
+    `ranker` is `learned` (the served model) or `popularity` (the decayed popularity feature alone). `thompson` is how
+    many standard deviations of the ranker's posterior one of the draw counts, 0 for none. `new_items` is the budget of
+    the exploration pool, surface -> share of its draws; a surface it does not name has `slots.pool`. `pins` are
+    position, counted from 1, -> item.
     """
 
     policy_id: str
     retrievers: tuple[str, ...] = SOURCES
     ranker: str = "learned"
     slots: SlotPolicy = field(default_factory=SlotPolicy)
-    values: dict[str, Value] = field(default_factory=dict)
+    thompson: float = 0.0
+    new_items: dict[str, float] = field(default_factory=dict)
+    pins: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.retrievers) - set(SOURCES))
         if unknown or not self.retrievers:
             msg = f"policy {self.policy_id}: retrievers are some of {', '.join(SOURCES)}, not {self.retrievers}"
             raise ValueError(msg)
+        if self.thompson < 0.0 or not all(0.0 <= share <= 1.0 for share in self.new_items.values()):
+            msg = f"policy {self.policy_id}: thompson is at least 0 and budgets are shares, not {self}"
+            raise ValueError(msg)
+        if min(self.pins, default=1) < 1 or len(set(self.pins.values())) < len(self.pins):
+            msg = f"policy {self.policy_id}: pins are positions from 1 of items that differ, not {self.pins}"
+            raise ValueError(msg)
+
+    def slots_of(self, surface: str, *, diversity: float | None = None, epsilon: float | None = None) -> SlotPolicy:
+        """Return the slot policy of a surface, with what a request asks for instead of the policy's λ and ε.
+
+        The uniform draws come first: they leave the pool no more than what remains.
+
+        >>> policy = Policy("p", slots=SlotPolicy(epsilon=0.05), new_items={"home": 0.2})
+        >>> policy.slots_of("home").pool, policy.slots_of("cart").pool, policy.slots_of("home", epsilon=0.875).pool
+        (0.2, 0.0, 0.125)
+        """
+        own = self.slots
+        share = own.epsilon if epsilon is None else epsilon
+        return replace(
+            own,
+            epsilon=share,
+            diversity=own.diversity if diversity is None else diversity,
+            pool=min(self.new_items.get(surface, own.pool), 1.0 - share),
+        )
 
 
 POLICIES = {
@@ -42,6 +70,11 @@ POLICIES = {
             slots=SlotPolicy(tau=0.02, epsilon=0.02, diversity=0.0),  # a baseline must be the best of its kind
         ),
         Policy("similar-1", retrievers=("session_knn", "vectors", "popular")),
+        Policy(
+            "greedy-1", slots=SlotPolicy(tau=1e-6, epsilon=0.0)
+        ),  # what exploring costs and finds is told against it
+        Policy("thompson-1", slots=SlotPolicy(tau=0.05, epsilon=0.02, pool=0.1), thompson=1.0),
     )
 }
 DEFAULT_POLICY, POPULARITY_POLICY, SIMILAR_POLICY = "personal-1", "popularity-1", "similar-1"
+GREEDY_POLICY, THOMPSON_POLICY = "greedy-1", "thompson-1"

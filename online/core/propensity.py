@@ -1,19 +1,95 @@
-"""What a logged slate says about its own draw: from which part of the mixture each slot came."""
+"""What a logged slate says about its own draw: the slate it draws again, and the distribution of every slot.
+
+The distributions are computed from the record by the formula of `policy`, one slot and one array at a time, apart from
+the kernel that has drawn: what evaluation and the proof of propensities read is not the code they judge.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.slate import Slate
 
+from .policy import Draw, SlotPolicy, draw_slate
+
+
+def slot_policy(slate: Slate) -> SlotPolicy:
+    """Return the slot policy that a slate was drawn with."""
+    return SlotPolicy(slate.tau, slate.epsilon, slate.diversity, slate.pool_share, slate.category_cap, slate.brand_cap)
+
+
+def redrawn(slate: Slate) -> Draw:
+    """Draw a slate again from what it has logged."""
+    return draw_slate(
+        np.frombuffer(slate.utilities),
+        _groups(slate),
+        _mask(slate.eligible),
+        slate.n,
+        slot_policy(slate),
+        slate.seed,
+        pool=_mask(slate.pool) if slate.pool else None,
+        pins=slate.pins,
+    )
+
+
+def slot_distributions(slate: Slate) -> NDArray[np.float64]:
+    """Return each slot's probabilities given the slots before it, shape (n, c): 1 for a pin, 0 for what is not open."""
+    distributions = np.zeros((len(slate.slots), len(slate.candidates)))
+    for p, (chosen, known, is_open) in zip(distributions, _slots(slate), strict=True):
+        if not is_open[chosen]:
+            p[chosen] = 1.0 if chosen in slate.pins.values() else 0.0
+        else:
+            p[is_open] = _mixture(slate, known, is_open)
+    return distributions
+
 
 def uniform_shares(slate: Slate) -> NDArray[np.float64]:
     """Return, per slot, P(drawn from the uniform part | chosen), shape (n,): (ε / open candidates) / propensity.
 
     What the uniform part draws does not depend on what the ranker thinks, so rows weighted by these shares tell how
-    slots differ rather than how items do.
+    slots differ rather than how items do. Nothing of a pin is uniform.
     """
-    left = np.count_nonzero(np.frombuffer(slate.eligible, np.uint8)) - np.arange(len(slate.slots))
+    left = np.array([is_open.sum() if is_open[chosen] else np.inf for chosen, _, is_open in _slots(slate)])
     shares: NDArray[np.float64] = slate.epsilon / (left * np.array(slate.propensities, np.float64))
     return shares
+
+
+def _slots(slate: Slate) -> Iterator[tuple[int, list[int], NDArray[np.bool_]]]:
+    """Yield, per slot: the chosen candidate, those known before it (pins from the start), and which are open (c,)."""
+    groups, eligible = _groups(slate), _mask(slate.eligible)
+    caps = [(g, cap) for g, cap in enumerate((slate.category_cap, slate.brand_cap)) if cap is not None]
+    known = [candidate for candidate in slate.pins.values() if candidate in slate.slots]
+    for chosen in slate.slots:
+        is_open = eligible.copy()
+        is_open[known] = False
+        for g, cap in caps:
+            codes, counts = np.unique(groups[known, g], return_counts=True)
+            full = codes[(codes >= 0) & (counts >= cap)]
+            is_open &= ~np.isin(groups[:, g], full)
+        yield chosen, known, is_open
+        if chosen not in known:
+            known = [*known, chosen]
+
+
+def _mixture(slate: Slate, known: list[int], is_open: NDArray[np.bool_]) -> NDArray[np.float64]:
+    groups = _groups(slate)
+    chosen = groups[known] if known else np.full((1, 2), -1, np.int32)
+    same = (groups[is_open, None, :] == chosen) & (chosen >= 0)  # (open, known, 2)
+    exponents = (np.frombuffer(slate.utilities)[is_open] - slate.diversity * same.mean(axis=(1, 2))) / slate.tau
+    weights = np.exp(exponents - exponents.max())
+    new = _mask(slate.pool)[is_open] if slate.pool else np.zeros(len(weights), bool)
+    share = slate.pool_share if new.any() else 0.0
+    softmax = (1.0 - slate.epsilon - share) * weights / weights.sum()
+    mixture: NDArray[np.float64] = softmax + slate.epsilon / len(weights) + share * new / max(new.sum(), 1)
+    return mixture
+
+
+def _groups(slate: Slate) -> NDArray[np.int32]:
+    return np.frombuffer(slate.groups, np.int32).reshape(-1, 2)
+
+
+def _mask(stored: bytes) -> NDArray[np.bool_]:
+    return np.frombuffer(stored, np.uint8).astype(np.bool_)

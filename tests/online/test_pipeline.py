@@ -10,8 +10,9 @@ from online.core.decay import Decay
 from online.core.features import INDEX, NAMES
 from online.core.item_stats import ItemStats
 from online.core.item_table import ItemTable
-from online.core.policy import SlotPolicy, draw_slate
-from online.core.policy_document import POLICIES, SOURCES
+from online.core.policy import SlotPolicy
+from online.core.policy_document import POLICIES, SOURCES, Policy
+from online.core.propensity import redrawn, slot_distributions
 from online.core.ranker import Ranker
 from online.core.record import TYPE_CODES, Touch, UserRecord
 from online.core.update import SessionTouch, Update
@@ -38,7 +39,8 @@ def shop(items: int = 30) -> World:
 
 
 def request(**fields: Any) -> SlateRequest:
-    slots = SlotPolicy(**{name: fields.pop(name) for name in ("tau", "epsilon", "diversity") if name in fields})
+    said = {name: fields.pop(name) for name in ("tau", "epsilon", "diversity") if name in fields}
+    slots = fields.pop("slots", SlotPolicy(**said))
     base = SlateRequest(
         recommendation_id="0-r",
         partition=0,
@@ -203,15 +205,7 @@ def test_any_world_gives_a_slate_that_survives_the_log_and_can_be_drawn_again(it
     slate = recommend(shop(items), request(n=100, session_items=session, as_asked={"n": 100}), None)
 
     kept = decode_slate(encode_slate(slate))
-    c = len(kept.candidates)
-    draw = draw_slate(
-        np.frombuffer(kept.utilities),
-        np.frombuffer(kept.groups, np.int32).reshape(c, 2),
-        np.frombuffer(kept.eligible, np.uint8).astype(bool),
-        kept.n,
-        SlotPolicy(kept.tau, kept.epsilon, kept.diversity),
-        kept.seed,
-    )
+    draw = redrawn(kept)
     assert kept == slate
     assert (draw.slots.tolist(), draw.propensities.tolist()) == (kept.slots, kept.propensities)
     on_page = set(session[-1:]) & {f"i{n}" for n in range(items)}
@@ -270,3 +264,78 @@ def test_a_diverse_slate_spreads_over_categories() -> None:
 
     assert categories(0.0) == 1
     assert categories(10.0) == 3
+
+
+def test_a_pinned_item_is_shown_in_its_place_though_no_retriever_has_named_it() -> None:
+    policy = Policy("pinned", retrievers=("session_knn",), pins={2: "i20", 4: "nothing", 9: "i21"})
+
+    slate = recommend(shop(), request(policy=policy, session_items=["i0"]), None)
+
+    assert shown(slate)[1] == "i20"
+    assert slate.propensities[1] == 1.0
+    assert slate.pins == {1: slate.candidates.index("i20")}
+    assert redrawn(slate).slots.tolist() == slate.slots
+
+
+def test_a_pinned_item_that_may_not_be_shown_is_not() -> None:
+    world = shop()
+    world.table.put(Item(item_id="i21", updated_at=T0, created_at=T0, available=False))
+
+    slate = recommend(world, request(policy=Policy("p", pins={1: "i20", 2: "i21"})), record(hidden={"i20": 1}))
+
+    assert {"i20", "i21"}.isdisjoint(shown(slate))
+    assert (slate.pins, len(slate.slots)) == ({}, 5)
+
+
+def test_caps_hold_and_the_static_list_fills_what_they_leave_open() -> None:
+    slots, policy = SlotPolicy(category_cap=2, epsilon=1.0), Policy("p", retrievers=("session_knn",))
+
+    slate = recommend(shop(), request(n=9, policy=policy, slots=slots, session_items=["i0"]), None)
+
+    categories = [int(item[1:]) % 3 for item in shown(slate)]
+    assert sorted(categories) == [0, 0, 1, 1, 2, 2]
+    assert redrawn(slate).propensities.tolist() == slate.propensities
+
+
+def test_new_items_get_the_budget_of_their_surface() -> None:
+    world = shop()
+    for n in range(3):
+        world.table.put(Item(item_id=f"new{n}", updated_at=T0, created_at=T0))
+    world.refresh(T0)
+    policy = Policy("p", slots=SlotPolicy(tau=0.01, epsilon=0.0), new_items={"home": 0.5})
+
+    def asked(surface: str, seed: int = 3) -> Slate:
+        slots = policy.slots_of(surface)
+        return recommend(world, request(policy=policy, slots=slots, surface=surface, n=1, seed=seed), None)
+
+    slate = asked("home")
+    new = np.frombuffer(slate.pool, np.uint8).astype(bool)
+    p = slot_distributions(slate)[0]
+    assert {slate.candidates[i] for i in np.flatnonzero(new)} == {"new0", "new1", "new2"}
+    assert p[new] == pytest.approx([0.5 / 3] * 3, abs=1e-6)
+    assert 60 < sum(shown(asked("home", seed))[0].startswith("new") for seed in range(200)) < 140
+    assert (asked("cart").pool, asked("cart").pool_share) == (b"", 0.0)
+
+
+def test_thompson_sampling_moves_the_weights_as_the_slate_logs() -> None:
+    world, policy = shop(), POLICIES["thompson-1"]
+    world.ranker = Ranker("12", np.ones(len(NAMES)), -2.0, root=0.5 * np.eye(len(NAMES)))
+
+    slates = [recommend(world, request(policy=policy, seed=seed), record()) for seed in (1, 2)]
+
+    for slate in slates:
+        shift = np.frombuffer(slate.weight_shift)
+        assert np.frombuffer(slate.utilities) == pytest.approx(matrix(slate) @ (1.0 + shift) - 2.0, rel=1e-5)
+        assert slate.thompson == policy.thompson
+        assert redrawn(decode_slate(encode_slate(slate))).propensities.tolist() == slate.propensities
+    assert slates[0].weight_shift != slates[1].weight_shift
+
+
+def test_a_ranker_without_a_posterior_and_other_policies_are_not_perturbed() -> None:
+    world = shop()
+    assert recommend(world, request(policy=POLICIES["thompson-1"]), record()).weight_shift == b""
+
+    world.ranker = Ranker("12", np.ones(len(NAMES)), -2.0, root=np.eye(len(NAMES)))
+    assert recommend(world, request(policy=POLICIES["personal-1"]), record()).weight_shift == b""
+    popular = Policy("p", ranker="popularity", thompson=1.0)
+    assert recommend(world, request(policy=popular), record()).weight_shift == b""

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from online.core.features import NAMES
-from online.core.policy import SlotPolicy, draw_slate
+from online.core.propensity import redrawn
 from online.core.ranker import PRIOR_RANKER, Ranker
 from online.core.step import Caps
-from schemas.slate import Slate, decode_slate, encode_slate
+from schemas.slate import decode_slate, encode_slate
 
 Wait = Callable[..., Any]
 SHOES, BOOKS = [f"shoe-{n}" for n in range(12)], [f"book-{n}" for n in range(12)]
@@ -201,20 +201,6 @@ def test_a_seed_that_is_given_repeats_the_slate_and_spoils_it_for_evaluation(sho
     assert drawn["ope_valid"]
 
 
-def redrawn(slate: Slate) -> tuple[list[int], list[float]]:
-    """Replay the draw from what the log holds, and nothing else."""
-    c = len(slate.candidates)
-    draw = draw_slate(
-        np.frombuffer(slate.utilities, np.float64),
-        np.frombuffer(slate.groups, np.int32).reshape(c, 2),
-        np.frombuffer(slate.eligible, np.uint8).astype(bool),
-        slate.n,
-        SlotPolicy(slate.tau, slate.epsilon, slate.diversity),
-        slate.seed,
-    )
-    return draw.slots.tolist(), draw.propensities.tolist()
-
-
 def test_every_draw_can_be_recomputed_exactly_from_the_logged_slate(shop: Any, eventually: Wait) -> None:
     send(shop, event("shoe-0"), event("book-1", "add_to_cart"), event("shoe-2", "hide"))
     folded(shop, eventually, "1", 3)
@@ -225,6 +211,7 @@ def test_every_draw_can_be_recomputed_exactly_from_the_logged_slate(shop: Any, e
         {"visitor_id": "v", "session_items": ["shoe-3", "nothing"], "diversity": 0.0},
         {"item_id": "book-3", "policy": "similar-1", "surface": "item"},
         {"user_id": "2", "policy": "popularity-1", "exploration": 0.0},
+        {"user_id": "1", "policy": "thompson-1"},
         {"user_id": "1", "seed": 2**63 - 1, "context": {"n": 2**63 - 1, "x": 1e300}, "return_properties": ["brand"]},
     ]
     answers = [shop.slate(**ask) for ask in asks]
@@ -234,7 +221,8 @@ def test_every_draw_can_be_recomputed_exactly_from_the_logged_slate(shop: Any, e
 
     for answer in answers:
         slate = logged[answer["recommendation_id"]]
-        assert redrawn(slate) == (slate.slots, slate.propensities)
+        draw = redrawn(slate)
+        assert (draw.slots.tolist(), draw.propensities.tolist()) == (slate.slots, slate.propensities)
         assert [slate.candidates[i] for i in slate.slots] == shown(answer)
         assert slate.propensities == [item["propensity"] for item in answer["items"]]
         assert slate.decision_id == answer["decision_id"]
