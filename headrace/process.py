@@ -94,7 +94,8 @@ def run_api(settings: Settings, number: int) -> None:
 
     from online.adapters.usearch_index import UsearchIndex
     from online.core.item_table import ItemTable
-    from online.world import World, read_vectors
+    from online.vectors import read_vectors
+    from online.world import World
     from serving.app import create_app
     from serving.worker import STATE_DEADLINE_S, Ports, Worker
 

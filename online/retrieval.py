@@ -41,8 +41,7 @@ def _session_knn(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scor
 
 def _vectors(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
     vectors = world.vectors
-    items = query.session_items or [t.item_id for t in query.record.recent[-10:]]
-    direction = vectors.query(items) if vectors is not None else None
+    direction = vectors.query(query.record, query.session_items) if vectors is not None else None
     if vectors is None or direction is None:
         return _none()
     labels, cosines = vectors.nearest.search(direction, PER_RETRIEVER)

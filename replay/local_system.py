@@ -26,7 +26,8 @@ from online.models.item_vectors import ItemVectors
 from online.pipeline import recommend
 from online.ports import Batch, Message, VectorIndex
 from online.request import look_up, resolve
-from online.world import Vectors, World
+from online.vectors import Vectors
+from online.world import World
 from schemas.event import EventIn, accept, encode_event
 from schemas.item import ItemIn, accept_item
 from schemas.slate import RecommendIn, encode_slate

@@ -18,8 +18,9 @@ from online.core.partition import ITEM
 from online.core.ranker import read_ranker
 from online.core.update import UPDATES, decode_update
 from online.ports import START, Artifact, ArtifactStore, Batch, CorruptArtifact, EventLog, StateStore, Unavailable
+from online.vectors import Vectors
 from online.warmup import warm_up
-from online.world import RANKER, RANKER_FILE, VECTORS, Vectors, World
+from online.world import RANKER, RANKER_FILE, VECTORS, World
 from schemas.item import decode_item
 
 logger = logging.getLogger(__name__)
@@ -57,12 +58,14 @@ class Follower:
         open_vectors: Callable[[Artifact], Vectors],
         partitions: int,
         clock: Callable[[], float],
+        refused: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._world, self._open_log, self._state = world, open_log, state
         self._artifacts, self._open_vectors = artifacts, open_vectors
         self._partitions, self._clock = partitions, clock
         self._after: dict[tuple[str, int], str] = {}
-        self._refused: dict[str, int] = {}
+        self._refused: dict[str, int] = {}  # artifact -> the version not to be opened again
+        self._tell_refused = refused
         self._closing = Event()
         self.at_head = Event()
         self._thread = Thread(target=self._run, name="follower", daemon=True)
@@ -154,6 +157,7 @@ class Follower:
                     logger.info("serving %s %d", name, newest)
             except _UNSOUND as error:
                 self._refused[name] = newest
+                self._tell_refused(name)
                 logger.error("refusing %s %d: %s", name, newest, error)
 
     def _latest(self, name: str) -> int:

@@ -34,4 +34,7 @@ class Metrics:
         self.spooled_bytes = Gauge("headrace_spooled_bytes", "Bytes waiting for the log", registry=self.registry)
         self.items = Gauge("headrace_items", "Items known to the worker", registry=self.registry)
         self.log_away = Gauge("headrace_log_away", "1 while the log does not answer", registry=self.registry)
+        self.refused_artifacts = Counter(
+            "headrace_refused_artifacts", "Published versions not served", ["artifact"], registry=self.registry
+        )
         self.model_version = Gauge("headrace_artifact_version", "Version served", ["artifact"], registry=self.registry)

@@ -15,7 +15,8 @@ from online.core.partition import USER, partition_of
 from online.core.record import UserRecord, decode_record
 from online.dead_letters import DeadLetters
 from online.ports import Artifact, ArtifactStore, EventLog, StateStore, Unavailable
-from online.world import Vectors, World
+from online.vectors import Vectors
+from online.world import World
 
 from .admission import Admission
 from .appender import Appender
@@ -62,6 +63,7 @@ class Worker:
             open_vectors=ports.open_vectors,
             partitions=ports.partitions,
             clock=time.time,
+            refused=lambda name: self.metrics.refused_artifacts.labels(name).inc(),
         )
         self.surfaces: set[str] = set()  # seen so far, for a bounded metrics label
         self._state_breaker = Breaker(first_rest_s=STATE_RESTS_S[0], last_rest_s=STATE_RESTS_S[1], clock=time.monotonic)

@@ -15,11 +15,13 @@ from flows.view import build, run
 from online.adapters.exact_index import ExactIndex
 from online.adapters.file_artifacts import FileArtifacts
 from online.core.catalogue import ITEMS
+from online.core.record import UserRecord
 from online.core.update import UPDATES, SessionTouch, Update, encode_update
 from online.models.item_factors import ItemFactorsConfig
 from online.models.item_vectors import IDS_FILE, INDEX_FILE, MATRIX_FILE, STATE_FILE
 from online.ports import START, Batch
-from online.world import VECTORS, Vectors, read_vectors
+from online.vectors import Vectors, read_vectors
+from online.world import VECTORS
 from schemas.item import Item, encode_item
 
 CONFIG = ItemFactorsConfig(dim=8, seed=3)
@@ -105,7 +107,7 @@ def test_items_seen_in_the_same_sessions_get_near_vectors(switched_log: Any, art
     publish(view, clock)
 
     vectors = served(artifacts)
-    direction = vectors.query(["s0"])
+    direction = vectors.query(UserRecord(), ["s0"])
     assert direction is not None
     nearest = [vectors.ids[label] for label in vectors.nearest.search(direction, 6)[0].tolist()]
     assert set(nearest) == set(GROUPS["shoes"])

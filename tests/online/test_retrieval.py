@@ -11,11 +11,12 @@ from online.core.features import Retrieved
 from online.core.item_stats import ItemStats
 from online.core.item_table import ItemTable
 from online.core.policy_document import SOURCES
-from online.core.record import Touch, UserRecord
+from online.core.record import UserRecord
 from online.core.toplists import Toplists
 from online.core.update import SessionTouch, Update
 from online.retrieval import PER_RETRIEVER, Query, retrieve
-from online.world import Vectors, World
+from online.vectors import Vectors
+from online.world import World
 from schemas.item import Item
 
 KNN, VECTORS, AFFINITY = (SOURCES.index(name) for name in ("session_knn", "vectors", "affinity"))
@@ -89,9 +90,10 @@ def test_vectors_find_what_is_near_the_session(world: World) -> None:
     assert found.ranks[:, KNN].tolist() == [0] * 3
 
 
-def test_vectors_without_a_session_follow_the_users_latest_items(world: World) -> None:
+def test_vectors_without_a_session_follow_the_users_affinities(world: World) -> None:
     world.vectors = in_order({"a": [1.0, 0.0], "c": [0.0, 1.0]})
-    record = UserRecord(recent=[Touch(T0 - 9e5, "c", 1, 0)])
+    record = UserRecord()
+    record.affinities[0] = {"c": [1.0] * 3}
 
     found = ask(world, "vectors", record=record)
 

@@ -22,7 +22,8 @@ from online.core.item_table import ItemTable
 from online.core.partition import EVENTS
 from online.dead_letters import DeadLetters
 from online.ports import START, Unavailable
-from online.world import World, read_vectors
+from online.vectors import read_vectors
+from online.world import World
 from replay.http_system import BATCH, HttpSystem, Rejected
 from replay.system import System
 from schemas.event import EventIn

@@ -23,7 +23,8 @@ from online.core.item_table import ItemTable
 from online.core.join import SLATES
 from online.dead_letters import DeadLetters
 from online.ports import EventLog
-from online.world import World, read_vectors
+from online.vectors import read_vectors
+from online.world import World
 from schemas.slate import Slate, decode_slate
 from serving.app import create_app
 from serving.worker import Ports, Worker

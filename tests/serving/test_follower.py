@@ -20,7 +20,8 @@ from online.core.item_table import ItemTable
 from online.core.partition import ITEM
 from online.core.update import UPDATES, SessionTouch, Update, encode_update
 from online.models.item_vectors import IDS_FILE, INDEX_FILE, MATRIX_FILE
-from online.world import RANKER, RANKER_FILE, VECTORS, World, read_vectors
+from online.vectors import read_vectors
+from online.world import RANKER, RANKER_FILE, VECTORS, World
 from schemas.item import Item, encode_item
 from serving.follower import Follower
 
@@ -49,6 +50,7 @@ class Following:
         self.directory = directory
         self.artifacts = FileArtifacts(directory)
         self.world = World(ItemTable(2))
+        self.refused: list[str] = []
         self.follower = Follower(
             self.world,
             open_log=lambda: log,
@@ -57,6 +59,7 @@ class Following:
             open_vectors=lambda artifact: read_vectors(artifact, view_exact),
             partitions=2,
             clock=lambda: T0,
+            refused=self.refused.append,
         )
 
     def publish_ranker(self, **weights: float) -> int:
@@ -229,6 +232,7 @@ def test_vectors_are_swapped_as_one_and_refused_when_their_files_do_not_fit(
 
     assert following.world.vectors is vectors
     assert following.follower.is_alive
+    assert following.refused == [VECTORS] * 3
 
 
 def test_it_comes_back_when_log_or_store_were_away(following: Following, eventually: Wait) -> None:
