@@ -32,7 +32,7 @@ from schemas.event import EventIn, accept, encode_event
 from schemas.item import ItemIn, accept_item
 from schemas.slate import RecommendIn, encode_slate
 
-from .system import Answer
+from .system import Answer, Ranked
 
 REFRESH_S = 60.0  # of event time between toplists
 PUBLISH_S = 900.0  # of event time between published models
@@ -100,6 +100,16 @@ class LocalSystem:
         batch = self._batch(SLATES, slate.partition, encode_slate(slate))
         self._take(slate.partition, self._joins[slate.partition].fold(batch, number))
         return Answer(slate.recommendation_id, [slate.candidates[i] for i in slate.slots], slate.record_position, {})
+
+    def rank(self, ask: RecommendIn) -> Ranked:
+        """Return the eligible candidates in the order of their utility, `ask.n` at most; nothing is drawn or logged."""
+        self._now = max(self._now, ask.timestamp or 0.0)
+        self._catch_up()
+        request = resolve(ask, partitions=self._partitions, served_at=self._now, seed=self._seed, suffix="")
+        slate = recommend(self.world, request, look_up(ask, self._known).record)
+        utilities = np.where(np.frombuffer(slate.eligible, np.uint8), np.frombuffer(slate.utilities), -np.inf)
+        best = np.argsort(-utilities, kind="stable")[: len(slate.slots)]
+        return Ranked([slate.candidates[i] for i in best], slate.candidates, slate.rung)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -19,6 +19,14 @@ class Answer(NamedTuple):
     document: dict[str, Any]
 
 
+class Ranked(NamedTuple):
+    """What a recommender would show without exploration."""
+
+    item_ids: Sequence[str]  # best first
+    candidates: Sequence[str]  # all that its retrievers found
+    rung: str
+
+
 class System(Protocol):
     """A running recommender."""
 

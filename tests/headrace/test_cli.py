@@ -293,6 +293,7 @@ def test_the_state_of_a_stopped_system_is_told_to_need_a_start(run: Run, tmp_pat
         ("verify crash --kills 0", "--kills"),
         ("verify crash --targets sun", "flow, state"),
         ("verify crash --log pulsar --targets log", "--kill-broker"),
+        ("evaluate users --events e.csv --cut noon", "noon"),
         ("simulate --hours nan", "--hours"),
         ("simulate --items 3", "--items"),
         ("flow nonsense", "record"),
@@ -318,3 +319,18 @@ def test_replay_in_this_process_prints_one_object(run: Run, events: str) -> None
 
     assert (status, err) == (0, "")
     assert json.loads(out)["events"] == 1
+
+
+def test_evaluate_users_prints_one_object_and_refuses_a_cut_behind_the_end(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson"
+    rows = [{"user_id": f"u{n // 3}", "item_id": f"i{n % 7}", "timestamp": 1_700_000_000 + n} for n in range(30)]
+    path.write_text("".join(json.dumps({"event_type": "click", **row}) + "\n" for row in rows), encoding="utf-8")
+    words = ("evaluate", "users", "--events", str(path), "--json")
+
+    status, out, err = run(*words, "--cut", "2023-11-14T22:13:35")
+
+    assert (status, err) == (0, "")
+    document = json.loads(out)
+    assert (document["cut"], document["new_users"], document["repeats"]) == (1_700_000_015, 5, "excluded")
+    assert document["users"]["0"]["n"] == 5
+    assert "--cut" in refused(run(*words, "--cut", "2024-01-01"))

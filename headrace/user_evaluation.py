@@ -1,0 +1,57 @@
+"""`headrace evaluate users`: recorded events through the same folds and the same ranking, in this process."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from headrace.recorded import chosen_mapping
+from headrace.settings import SettingsError
+from online.adapters.chdb_files import ChdbFiles
+from online.adapters.exact_index import ExactIndex
+from replay.local_system import LocalSystem
+from replay.recorded import BadRows, read_events, read_items
+from replay.user_evaluation import UserEvaluation, UserEvaluationConfig
+
+
+def evaluate_users(file: Path, config: UserEvaluationConfig, *, mapping: str, seed: int) -> dict[str, Any]:
+    """Evaluate a file and return the figures; a bar shows the progress on stderr, where that is a terminal.
+
+    Raises:
+        SettingsError: nothing in the file lies at or behind the cut, or there is no such mapping.
+        BadFile: the file cannot be read, or fits no mapping.
+    """
+    reader, bad, began = ChdbFiles(), BadRows(), time.monotonic()
+    chosen = chosen_mapping(file, reader, mapping)
+    evaluation = UserEvaluation(
+        LocalSystem(index=ExactIndex, seed=seed),
+        read_items(file, reader=reader, on_bad=bad, mapping=chosen),
+        config,
+    )
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} events")]
+    console = Console(stderr=True)
+    with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"evaluating {file.name} as {chosen.name}", total=None)
+        events = 0
+        for events in evaluation.run(read_events(file, reader=reader, on_bad=bad, mapping=chosen)):
+            bar.update(task, completed=events)
+    if not evaluation.is_scored:
+        raise SettingsError(f"--cut: no event of {file} at or behind {config.cut:.0f} could be scored")
+    return {
+        "file": str(file),
+        "format": chosen.name,
+        "events": events,
+        "bad_rows": bad.count,
+        "first_bad_rows": [str(row) for row in bad.first],
+        "cut": config.cut,
+        "until": config.until,
+        "ahead": config.ahead,
+        "repeats": "allowed" if config.repeats else "excluded",
+        "seed": seed,
+        **evaluation.document(seed),
+        "took_s": round(time.monotonic() - began, 2),
+    }
