@@ -86,7 +86,7 @@ def recommend(
     features = gather(Scene(world.table, found, known, rows, request.now))
     stopwatch("features")
     shift = _weight_shift(world, request)
-    utilities = _utilities(world, request.policy, features, shift)
+    utilities = _utilities(world, request, features, shift)
     stopwatch("score")
     slots, groups, pins = request.slots, _groups(world, found.rows), _pins(world, request, found.rows, eligible)
     pool = new_items(world.table, found.rows, request.now) if slots.pool > 0.0 else None
@@ -230,9 +230,9 @@ def _weight_shift(world: World, request: SlateRequest) -> NDArray[np.float64] | 
 
 
 def _utilities(
-    world: World, policy: Policy, features: NDArray[np.float32], shift: NDArray[np.float64] | None
+    world: World, request: SlateRequest, features: NDArray[np.float32], shift: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
-    if policy.ranker == "popularity":
+    if request.policy.ranker == "popularity":
         return features[:, INDEX["popularity"]].astype(np.float64)
-    utilities = world.ranker.utilities(features)
+    utilities = world.ranker.utilities(features, request.surface, request.policy.values.get(request.surface))
     return utilities if shift is None else utilities + features.astype(np.float64) @ shift

@@ -8,15 +8,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from online.core.item_table import ItemTable
-from online.core.ranker import PRIOR_RANKER, Ranker
+from online.core.ranker import PRIOR_RANKER, Ranker, read_ranker
 from online.core.toplists import Toplists
 from online.core.update import Update
 from online.models.session_knn import SessionKnn, SessionKnnConfig
+from online.ports import Artifact
 from online.vectors import Vectors
 
 VECTORS, RANKER = "vectors", "ranker"  # names of the artifacts a worker serves
-RANKER_FILE = "ranker.json"
+RANKER_FILE, ROOT_FILE = "ranker.json", "root.npy"
+
+
+def served_ranker(artifact: Artifact) -> Ranker:
+    """Return the ranker of a verified artifact.
+
+    Raises:
+        ValueError: it must not be served here; see `read_ranker`.
+        msgspec.MsgspecError: it holds no ranker.
+    """
+    root = None
+    if ROOT_FILE in artifact.files:  # older versions have none
+        root = np.load(artifact.files[ROOT_FILE], allow_pickle=False)
+    return read_ranker(artifact.files[RANKER_FILE].read_bytes(), str(artifact.version), root)
 
 
 @dataclass(slots=True)

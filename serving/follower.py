@@ -15,12 +15,11 @@ from online.core.checkpoint import decode_checkpoint
 from online.core.expiry import EXPIRY_S, is_over
 from online.core.item_stats import decode_item_stats
 from online.core.partition import ITEM
-from online.core.ranker import read_ranker
 from online.core.update import UPDATES, decode_update
 from online.ports import START, Artifact, ArtifactStore, Batch, CorruptArtifact, EventLog, StateStore, Unavailable
 from online.vectors import Vectors
 from online.warmup import warm_up
-from online.world import RANKER, RANKER_FILE, VECTORS, World
+from online.world import RANKER, VECTORS, World, served_ranker
 from schemas.item import decode_item
 
 logger = logging.getLogger(__name__)
@@ -171,8 +170,7 @@ class Follower:
         self._world.vectors = self._open_vectors(artifact)
 
     def _install_ranker(self, artifact: Artifact) -> None:
-        ranker = read_ranker(artifact.files[RANKER_FILE].read_bytes(), str(artifact.version))
-        self._world.ranker, self._world.ranker_version = ranker, artifact.version
+        self._world.ranker, self._world.ranker_version = served_ranker(artifact), artifact.version
 
 
 class _Toplists:

@@ -145,7 +145,7 @@ def _described(world: World, ask: RecommendIn, slate: Slate, record: UserRecord 
 def _items(world: World, ask: RecommendIn, slate: Slate) -> list[dict[str, Any]]:
     features = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))
     utilities = np.frombuffer(slate.utilities)
-    weights = world.ranker.weights
+    weights = world.ranker.weights_on(slate.surface)
     if slate.weight_shift:
         weights = weights + np.frombuffer(slate.weight_shift)
     reasons = reasons_of(slate, world.table, world.ranker)

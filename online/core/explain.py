@@ -43,7 +43,9 @@ def reasons_of(slate: Slate, table: ItemTable, ranker: Ranker) -> list[Reason]:
         return []
     features = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))[:, _COLUMNS]
     chosen = features[slate.slots]  # (slots, reasons)
-    lift = np.where(chosen >= TELLING, (chosen - features.mean(axis=0)) * ranker.weights[_COLUMNS], -np.inf)
+    lift = np.where(
+        chosen >= TELLING, (chosen - features.mean(axis=0)) * ranker.weights_on(slate.surface)[_COLUMNS], -np.inf
+    )
     if not slate.session_items:
         lift[:, [i for i, name in enumerate(_REASONS) if name in _FOLLOWS]] = -np.inf
     names = list(_REASONS)

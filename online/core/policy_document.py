@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from .policy import SlotPolicy
+from .value import Value
 
 SOURCES = ("session_knn", "vectors", "affinity", "trending", "popular", "new")
 """Retrievers in the order of their bit in a candidate's source set."""
@@ -17,7 +18,8 @@ class Policy:
     `ranker` is `learned` (the served model) or `popularity` (the decayed popularity feature alone). `thompson` is how
     many standard deviations of the ranker's posterior one of the draw counts, 0 for none. `new_items` is the budget of
     the exploration pool, surface -> share of its draws; a surface it does not name has `slots.pool`. `pins` are
-    position, counted from 1, -> item.
+    position, counted from 1, -> item. `values` is what outcomes are worth by surface, where that is not the common
+    opinion.
     """
 
     policy_id: str
@@ -27,6 +29,7 @@ class Policy:
     thompson: float = 0.0
     new_items: dict[str, float] = field(default_factory=dict)
     pins: dict[int, str] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.retrievers) - set(SOURCES))
