@@ -155,6 +155,39 @@ def verify_overload(
         raise typer.Exit(1)
 
 
+@verify.command("propensities")
+@explained
+def verify_propensities(
+    slates: Annotated[int, typer.Option(min=1, help="Slates to draw.")] = 100_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the shop, the requests and the draws.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Test that slates were drawn with the probabilities they log: with pins, caps, removals, new items, Thompson.
+
+    Exits with 1 when a record does not give its slate or its propensities again, or when the randomised integral
+    transforms of a slot are not uniform (Kolmogorov-Smirnov, p < 1e-4).
+
+    Examples:
+
+        headrace verify propensities --slates 2000
+        headrace verify propensities --slates 100000 --seed 1 --json
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from headrace.verify import propensities as verification
+
+    with Progress(console=Console(stderr=True), disable=as_json) as progress:
+        task = progress.add_task("slates", total=slates)
+        outcome = verification.verify_propensities(
+            verification.slates(slates, seed), seed, progress=lambda done: progress.update(task, completed=done)
+        )
+    document = asdict(outcome)
+    print_json(document) if as_json else print_table(document)
+    if not outcome.is_correct:
+        raise typer.Exit(1)
+
+
 @verify.command("bridge")
 @explained
 def verify_bridge(
