@@ -98,6 +98,19 @@ def group_cpu_s(groups: Sequence[int]) -> float | None:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def resident_mb(pid: int) -> float:
+    """Return the memory a process holds, 0 where there is no such process or no /proc.
+
+    >>> resident_mb(os.getpid()) > 1
+    True
+    """
+    try:
+        pages = (_PROC / str(pid) / "statm").read_text(encoding="utf-8").split()[1]
+    except OSError:
+        return 0.0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 class Timed(msgspec.Struct):
     """CPU and wall seconds of this process between two points."""
 

@@ -101,7 +101,22 @@ def serve(
 
 
 def _load(whole: Rig, stream: Stream, history: int) -> list[str]:
-    """Load catalogue and history, wait until they are folded, indexed and served; return who is in session."""
+    """Load catalogue and history, wait until they are indexed as well; return who is in session."""
+    asking = load_history(whole, stream, history)
+    wait_until(lambda: _is_indexed(whole), "the index flow does not publish all vectors", every_s=0.25)
+    time.sleep(2.0)  # the API looks for new versions twice a second, and refreshes its toplists each second
+    return asking
+
+
+def load_history(whole: Rig, stream: Stream, history: int) -> list[str]:
+    """Load catalogue and history, the latest event now; wait until they are folded and the items served.
+
+    Returns:
+        Who is in session.
+
+    Raises:
+        Unavailable: they are not.
+    """
     now = time.time()
     load_catalogue(whole.log, stream, now)
     whole.until_catalogued()
@@ -112,8 +127,6 @@ def _load(whole: Rig, stream: Stream, history: int) -> list[str]:
         event.received_at = event.timestamp
     whole.until_folded(append(whole.log, EVENTS, messages(events, whole.partitions)))
     until_served(whole, stream.items)
-    wait_until(lambda: _is_indexed(whole), "the index flow does not publish all vectors", every_s=0.25)
-    time.sleep(2.0)  # the API looks for new versions twice a second, and refreshes its toplists each second
     return _in_session(events, now)
 
 

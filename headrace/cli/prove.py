@@ -231,3 +231,45 @@ def verify_bridge(
     print_json(document) if as_json else print_table(document)
     if not outcome.is_correct:
         raise typer.Exit(1)
+
+
+@verify.command("swaps")
+@explained
+def verify_swaps(
+    swaps: Annotated[int, typer.Option(min=1, help="Versions of the item vectors to publish.")] = 100,
+    rate: Annotated[float, typer.Option(min=1.0, help="Requests per second; the machine must sustain them.")] = 500.0,
+    items: Annotated[int, typer.Option(min=100, help="Items of the catalogue and the index.")] = 10_000,
+    quiet_seconds: Annotated[float, typer.Option(min=1.0, help="Requests without swaps before, to compare.")] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of traffic and vectors.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Exchange the item vectors again and again under requests; check every slate against the version it names.
+
+    After every fifth version a damaged one is published (a bit flipped, truncated, an older one, files that do not
+    fit), which must be refused. Exits with 1 when a request failed, a slate is wrong, a damaged version was served or
+    an index file stays mapped; never for a time. Uses a temporary data directory.
+
+    Examples:
+
+        headrace verify swaps --swaps 100 --rate 500 --json
+        headrace verify swaps --swaps 10 --rate 50
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from headrace.verify import swaps as verification
+
+    with Progress(console=Console(stderr=True), disable=as_json) as progress:
+        task = progress.add_task("swaps", total=swaps)
+        outcome = verification.verify_swaps(
+            swaps=swaps,
+            rate=rate,
+            items=items,
+            quiet_s=quiet_seconds,
+            seed=seed,
+            progress=lambda done, what: progress.update(task, completed=done, description=what),
+        )
+    document = asdict(outcome)
+    print_json(document) if as_json else print_table(document)
+    if not outcome.is_correct:
+        raise typer.Exit(1)

@@ -6,19 +6,17 @@ Afterwards every acknowledged event must be in the log, and counted once in its 
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from flows.record import RECORD_VIEW, decode_record_checkpoint
 from flows.state import STATE_VIEW
 from flows.view import committed
 from headrace.bench import load as bench_load
-from headrace.bench.measure import quantiles
+from headrace.bench.measure import quantiles, resident_mb
 from headrace.bench.rig import Rig, rig, until_served, wait_until
 from headrace.bench.stream import Stream, load_catalogue
 from headrace.supervisor import Supervisor
@@ -233,19 +231,6 @@ class _Memory:
         keepers = [name for name in first if name.startswith(("api-", "flow-"))]
         together = [sum(sample.get(name, 0.0) for name in keepers) for sample in self._samples]
         return round(max(together) - together[0], 1), each
-
-
-def resident_mb(pid: int) -> float:
-    """Return the memory a process holds, 0 where there is no such process or no /proc.
-
-    >>> resident_mb(os.getpid()) > 1
-    True
-    """
-    try:
-        pages = Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]
-    except OSError:
-        return 0.0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def _compared(whole: Rig, acknowledged: set[str]) -> tuple[int, int]:

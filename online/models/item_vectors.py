@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -112,12 +112,7 @@ class ItemVectors:
         ids, matrix = self.unit_vectors()
         if len(ids) < 2:
             return None
-        return {
-            INDEX_FILE: self._build_index(matrix, np.arange(len(ids), dtype=np.int64)),
-            MATRIX_FILE: _npy(matrix),
-            IDS_FILE: msgspec.json.encode(ids),
-            STATE_FILE: self._state(),
-        }
+        return {**served_files(ids, matrix, self._build_index), STATE_FILE: self._state()}
 
     def _state(self) -> bytes:
         buffer = io.BytesIO()
@@ -134,6 +129,15 @@ class ItemVectors:
     def summary(self) -> Mapping[str, Any]:
         """Return figures for the lineage."""
         return {"items": len(self._ids) - len(self._deleted), "clicks": self._clicks, "dim": self._config.dim}
+
+
+def served_files(ids: Sequence[str], matrix: NDArray[np.float32], build_index: BuildIndex) -> dict[str, bytes]:
+    """Return what a worker serves of item vectors (n, dim) of length 1 as the files of an artifact."""
+    return {
+        INDEX_FILE: build_index(matrix, np.arange(len(ids), dtype=np.int64)),
+        MATRIX_FILE: _npy(matrix),
+        IDS_FILE: msgspec.json.encode(ids),
+    }
 
 
 def _npy(matrix: NDArray[np.float32]) -> bytes:
