@@ -145,7 +145,7 @@ class View:
         previous = tenure.checkpoint
         folded = tenure.fold.fold(batch, previous.seq + 1)
         position = batch.messages[-1].position
-        checkpoint = advance(previous, batch.topic, position, len(batch.messages), folded.outbox)
+        checkpoint = advance(previous, batch.topic, position, len(batch.messages), folded)
         tenure.checkpoint = checkpoint
         commit = partial(self._commit, tenure, folded, checkpoint)
         return LaneCommit((self.name, tenure.partition), partial(self._unless_fenced, tenure, commit))

@@ -12,7 +12,7 @@ from headrace.settings import Settings
 from headrace.system import FLOWS
 from online.connect import open_log, open_state
 from online.core.catalogue import CATALOGUE_VIEW, ITEM_DOCUMENT, ITEMS
-from online.core.checkpoint import decode_checkpoint
+from online.core.checkpoint import Checkpoint, decode_checkpoint
 from online.core.dead_letter import DEAD
 from online.core.join import JOIN_VIEW, OPEN_SLATE
 from online.core.letters import LETTER, LETTER_BYTES
@@ -35,6 +35,7 @@ def report(settings: Settings) -> dict[str, Any]:
         return {
             "partitions": partitions,
             "families": {name: _footprint(state, name, partitions) for name in FAMILIES},
+            "robot_events": sum(_checkpoint(state, p).robot_events for p in range(partitions)),
             "events": sum(_folded(state, p) + _behind(log, state, STATE_VIEW, EVENTS, p) for p in range(partitions)),
             "dead_letters": log.behind(DEAD, 0, START),
             "lag": {view: _lag(log, state, view, partitions) for view in EVENT_VIEWS}
@@ -59,7 +60,11 @@ def _lag(log: EventLog, state: StateStore, view: str, partitions: int) -> list[i
 
 
 def _folded(state: StateStore, partition: int) -> int:
-    return decode_checkpoint(state.checkpoint(STATE_VIEW, partition)).folded.get(EVENTS, 0)
+    return _checkpoint(state, partition).folded.get(EVENTS, 0)
+
+
+def _checkpoint(state: StateStore, partition: int) -> Checkpoint:
+    return decode_checkpoint(state.checkpoint(STATE_VIEW, partition))
 
 
 def _behind(log: EventLog, state: StateStore, view: str, topic: str, partition: int) -> int:

@@ -14,6 +14,7 @@ from online.core.policy import SlotPolicy, draw_slate, most_slots
 from online.core.policy_document import SOURCES, Policy
 from online.core.pool import new_items
 from online.core.record import UserRecord
+from online.core.robots import is_robot
 from online.core.session import current_session
 from online.core.thompson import weight_shift
 from online.core.toplists import Toplists
@@ -49,6 +50,7 @@ class SlateRequest:
     exclude_seen: bool = False
     exclude_purchased: bool = True
     seed_given: bool = False
+    robot: bool = False  # by its own words
     as_asked: dict[str, Any] = field(default_factory=dict)
 
 
@@ -92,7 +94,8 @@ def recommend(
     pool = new_items(world.table, found.rows, request.now) if slots.pool > 0.0 else None
     draw = draw_slate(utilities, groups, eligible, request.n, slots, request.seed, pool=pool, pins=pins)
     stopwatch("slots")
-    ope_why = "client seed" if request.seed_given else degraded or ("static list" if rung == "static" else "")
+    robot = request.robot or is_robot(known, request.now)
+    ope_why = _ope_why(request, rung, degraded, robot)
     return Slate(
         recommendation_id=request.recommendation_id,
         decision_id=request.recommendation_id,
@@ -136,6 +139,7 @@ def recommend(
         pins=pins,
         thompson=request.policy.thompson,
         weight_shift=b"" if shift is None else shift.tobytes(),
+        robot=robot,
     )
 
 
@@ -202,6 +206,13 @@ def _pins(world: World, request: SlateRequest, rows: NDArray[np.int32], eligible
         if item in codes and position <= request.n
     }
     return {slot: candidate for slot, candidate in found.items() if eligible[candidate]}
+
+
+def _ope_why(request: SlateRequest, rung: str, degraded: str, robot: bool) -> str:
+    """Say why the slate does not serve for evaluation; empty when it does."""
+    if request.seed_given:
+        return "client seed"
+    return degraded or ("static list" if rung == "static" else "robot" if robot else "")
 
 
 def _eligible(

@@ -11,6 +11,7 @@ from online.core.policy_document import DEFAULT_POLICY, POLICIES
 from online.core.record import UserRecord
 from online.pipeline import SlateRequest
 from schemas.event import user_key
+from schemas.robot import declares_robot
 from schemas.slate import RecommendIn
 
 
@@ -63,7 +64,9 @@ def look_up(ask: RecommendIn, read: ReadRecords) -> Known:
     return Known(record, positions if len(found) > 1 else {})
 
 
-def resolve(ask: RecommendIn, *, partitions: int, served_at: float, seed: int, suffix: str) -> SlateRequest:
+def resolve(
+    ask: RecommendIn, *, partitions: int, served_at: float, seed: int, suffix: str, user_agent: str = ""
+) -> SlateRequest:
     """Return the request as the ranking path reads it.
 
     Args:
@@ -72,6 +75,7 @@ def resolve(ask: RecommendIn, *, partitions: int, served_at: float, seed: int, s
         served_at: the server's clock, epoch seconds; the latest moment a request may ask for.
         seed: of the slot draws when the client gives none.
         suffix: what makes the recommendation id unique.
+        user_agent: of the HTTP request, where there is one.
 
     Raises:
         UnknownPolicy: there is no such policy.
@@ -98,5 +102,6 @@ def resolve(ask: RecommendIn, *, partitions: int, served_at: float, seed: int, s
         exclude_seen=ask.exclude_seen,
         exclude_purchased=ask.exclude_purchased,
         seed_given=ask.seed is not None,
+        robot=declares_robot(ask.context, user_agent),
         as_asked=ask.model_dump(exclude_unset=True),
     )

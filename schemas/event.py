@@ -8,6 +8,7 @@ import msgspec
 from pydantic import BeforeValidator, Field, model_validator
 
 from schemas.fields import Context, Document, Edge, EpochSeconds, Finite, Id, Label, guarded
+from schemas.robot import declares_robot
 
 EVENT_VERSION = 2
 """1: `consent` is one answer. 2: also `purposes`, consent by purpose."""
@@ -136,6 +137,7 @@ class Event(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     clamped_s: float = 0.0  # how far ahead of the server's clock the client's time was
     schema_version: int = 1  # a message without the field is the first version's, whatever today's is
     purposes: dict[str, bool] = {}  # since version 2: consent by purpose
+    robot: bool = False  # who sent it says that it acts for nobody
 
     @property
     def user_key(self) -> str:
@@ -155,8 +157,10 @@ def user_key(user_id: str | None, visitor_id: str | None) -> str:
 MAX_SKEW_S = 5.0
 
 
-def accept(event: EventIn, *, event_id: str, received_at: float) -> Event:
+def accept(event: EventIn, *, event_id: str, received_at: float, user_agent: str = "") -> Event:
     """Return the log form of a valid event; a time more than 5 s ahead of `received_at` is clamped to it.
+
+    `user_agent` is that of the request, where there is one.
 
     >>> accept(EventIn(event_type="view", user_id="1", item_id="a"), event_id="e", received_at=9.0).timestamp
     9.0
@@ -190,6 +194,7 @@ def accept(event: EventIn, *, event_id: str, received_at: float) -> Event:
         clamped_s=clamped,
         schema_version=EVENT_VERSION,
         purposes=purposes,
+        robot=declares_robot(event.context, user_agent),
     )
 
 

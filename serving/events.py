@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -79,6 +79,7 @@ class _Sorted:
     errors: list[dict[str, Any]] = field(default_factory=list)
     duplicates: int = 0
     clamped: int = 0
+    robots: int = 0
 
 
 def router(worker: Worker) -> APIRouter:
@@ -98,7 +99,7 @@ def router(worker: Worker) -> APIRouter:
         began = time.perf_counter()
         async with admitted_body(worker, request) as body:
             async with worker.admission.turn:
-                found = await _sorted(worker, body, request.headers.get("content-type", "").lower(), recent)
+                found = await _sorted(worker, body, request.headers, recent)
             del body
             await _keep(worker, list(found.events.values()))
         for key in found.events:
@@ -117,9 +118,10 @@ def router(worker: Worker) -> APIRouter:
     return routes
 
 
-async def _sorted(worker: Worker, body: bytes, content_type: str, recent: _RecentIds) -> _Sorted:
+async def _sorted(worker: Worker, body: bytes, headers: Mapping[str, str], recent: _RecentIds) -> _Sorted:
     received_at, turn_began = time.time(), time.perf_counter()
-    rows, is_single = _rows(body, content_type)
+    rows, is_single = _rows(body, headers.get("content-type", "").lower())
+    user_agent = headers.get("user-agent", "")
     found = _Sorted()
     for index, row in rows:
         if time.perf_counter() - turn_began > TURN_S:
@@ -133,13 +135,14 @@ async def _sorted(worker: Worker, body: bytes, content_type: str, recent: _Recen
                 raise invalid(errors) from None
             found.errors.append({"index": index, **errors[0]})
             continue
-        accepted = accept(event, event_id=uuid.uuid4().hex, received_at=received_at)
+        accepted = accept(event, event_id=uuid.uuid4().hex, received_at=received_at, user_agent=user_agent)
         key = (accepted.user_key, accepted.event_id)  # as the fold: another user's event may have the same id
         if key in recent or key in found.events:
             found.duplicates += 1
         else:
             found.events[key] = _message(worker, accepted)
             found.clamped += accepted.clamped_s > 0.0
+            found.robots += accepted.robot
     return found
 
 
@@ -155,6 +158,7 @@ def _count(worker: Worker, found: _Sorted, took_s: float) -> None:
     metrics.events.labels("duplicate").inc(found.duplicates)
     metrics.events.labels("rejected").inc(len(found.errors))
     metrics.clamped.inc(found.clamped)
+    metrics.robot_events.inc(found.robots)
     metrics.ingest_seconds.observe(took_s)
 
 

@@ -16,6 +16,12 @@ class Metrics:
         self.clamped = Counter(
             "headrace_clamped_events", "Events from ahead of the clock, their time clamped", registry=self.registry
         )
+        self.robot_events = Counter(
+            "headrace_robot_events", "Events of robots that say so: they count for nobody else", registry=self.registry
+        )
+        self.robot_slates = Counter(
+            "headrace_robot_slates", "Slates for robots, by their words or pace: not learned", registry=self.registry
+        )
         self.slates = Counter(
             "headrace_slates", "Slates by surface and ladder rung", ["surface", "rung"], registry=self.registry
         )

@@ -54,27 +54,29 @@ def router(worker: Worker) -> APIRouter:
     @routes.post("/v1/recommendations", response_model=SlateOut, responses=PROBLEMS, openapi_extra=takes(RecommendIn))
     async def post_recommendations(request: Request) -> Response:
         """Return a slate for a user, a visitor, a session or an item page."""
-        return _answer(worker, parse(RecommendIn, await read_body(request)))
+        return _answer(worker, request, parse(RecommendIn, await read_body(request)))
 
     @routes.get("/v1/recommendations/{user_id}", response_model=SlateOut, responses=PROBLEMS)
-    async def get_recommendations(user_id: PathId, n: Count = DEFAULT_SLATE, surface: Surface = "home") -> Response:
+    async def get_recommendations(
+        request: Request, user_id: PathId, n: Count = DEFAULT_SLATE, surface: Surface = "home"
+    ) -> Response:
         """Return a slate for a user: the same as POST, for a curl."""
-        return _answer(worker, RecommendIn(user_id=user_id, n=n, surface=surface))
+        return _answer(worker, request, RecommendIn(user_id=user_id, n=n, surface=surface))
 
     @routes.get("/v1/items/{item_id}/similar", response_model=SlateOut, responses=PROBLEMS)
-    async def get_similar(item_id: PathId, n: Count = DEFAULT_SLATE) -> Response:
+    async def get_similar(request: Request, item_id: PathId, n: Count = DEFAULT_SLATE) -> Response:
         """Return items like an item: from the sessions that saw it, by vector, and from its category."""
         if item_id not in worker.world.table.ids.codes:
             raise Problem(404, "no_item", "there is no such item; PUT it, or send events on it")
         ask = RecommendIn(item_id=item_id, n=n, surface=ITEM_SURFACE, policy=SIMILAR_POLICY)
-        return _answer(worker, ask)
+        return _answer(worker, request, ask)
 
     return routes
 
 
-def _answer(worker: Worker, ask: RecommendIn) -> Response:
+def _answer(worker: Worker, http: Request, ask: RecommendIn) -> Response:
     stages = _Stages()
-    request = _resolved(worker, ask)
+    request = _resolved(worker, ask, http.headers.get("user-agent", ""))
     known, degraded = _known(worker, ask)
     record = known.record
     stages("record")
@@ -90,6 +92,7 @@ def _answer(worker: Worker, ask: RecommendIn) -> Response:
     stages("log")
     payload = msgspec.json.encode(_described(world, ask, slate, record, stages.began))
     worker.metrics.slates.labels(_surface_label(worker, slate.surface), slate.rung).inc()
+    worker.metrics.robot_slates.inc(slate.robot)
     worker.metrics.slate_seconds.observe(time.perf_counter() - stages.began)
     return Response(payload, media_type="application/json")
 
@@ -101,7 +104,7 @@ def _known(worker: Worker, ask: RecommendIn) -> tuple[Known, str]:
         return Known(None), f"no user record: {error}"
 
 
-def _resolved(worker: Worker, ask: RecommendIn) -> SlateRequest:
+def _resolved(worker: Worker, ask: RecommendIn, user_agent: str) -> SlateRequest:
     try:
         return resolve(
             ask,
@@ -109,6 +112,7 @@ def _resolved(worker: Worker, ask: RecommendIn) -> SlateRequest:
             served_at=time.time(),
             seed=secrets.randbits(63),
             suffix=secrets.token_hex(8),
+            user_agent=user_agent,
         )
     except UnknownPolicy as error:
         raise Problem(422, "unknown_policy", str(error)) from None

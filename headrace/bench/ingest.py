@@ -142,7 +142,7 @@ class _Loop:
                 partition, end = batch.partition, batch.messages[-1].position
                 previous = self._checkpoints[partition]
                 folded = self._folds[partition].fold(batch, previous.seq + 1)
-                checkpoint = advance(previous, EVENTS, end, len(batch.messages), folded.outbox)
+                checkpoint = advance(previous, EVENTS, end, len(batch.messages), folded)
                 self._state.commit(
                     VIEW, partition, self._generations[partition], folded.writes, encode_checkpoint(checkpoint)
                 )

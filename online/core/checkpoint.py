@@ -63,6 +63,7 @@ class Checkpoint(msgspec.Struct, array_like=True):
     folded: dict[str, int] = {}
     outbox: list[Outgoing] = []
     step_version: int = 1  # of the program that committed it
+    robot_events: int = 0  # how many of the messages folded counted for a robot's own record alone
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -101,18 +102,20 @@ class Folded(NamedTuple):
     writes: Writes
     outbox: list[Outgoing]
     perishable: Perishable | None = None
+    robot_events: int = 0
 
 
-def advance(previous: Checkpoint, topic: str, position: str, messages: int, outbox: list[Outgoing]) -> Checkpoint:
+def advance(previous: Checkpoint, topic: str, position: str, messages: int, folded: Folded) -> Checkpoint:
     """Return the checkpoint after a batch of `messages` messages of `topic` that ends at `position`.
 
-    >>> advance(Checkpoint(), "events", "5-1", 2, []).folded
+    >>> advance(Checkpoint(), "events", "5-1", 2, Folded({}, [])).folded
     {'events': 2}
     """
     return Checkpoint(
         seq=previous.seq + 1,
         positions={**previous.positions, topic: position},
         folded={**previous.folded, topic: previous.folded.get(topic, 0) + messages},
-        outbox=outbox,
+        outbox=folded.outbox,
         step_version=STEP_VERSION,
+        robot_events=previous.robot_events + folded.robot_events,
     )

@@ -6,6 +6,7 @@ import msgspec
 
 from .decay import Decay, Weights
 from .expiry import EXPIRY_S
+from .influence import WHOLE
 
 
 class ItemStats(msgspec.Struct, array_like=True, gc=False):
@@ -40,8 +41,10 @@ def count_item(
     decay: Decay,
     received_at: float,
     expiry_s: float = EXPIRY_S,
+    shares: Weights = WHOLE,
 ) -> None:
-    """Absorb one event on the item. `factors` are `decay.at(time, landmark)`, `weight` the event's value.
+    """Absorb one event on the item. `factors` are `decay.at(time, landmark)`, `weight` the event's value, and `shares`
+    say how much of it counts by half-life (`online.core.influence`); counts take that of the slowest.
 
     What has not been touched for `expiry_s` of `received_at` is gone, and begins anew.
     """
@@ -58,9 +61,9 @@ def count_item(
     if weight > 0.0:
         popularity = stats.popularity
         for i, factor in enumerate(factors):
-            popularity[i] += weight * factor
+            popularity[i] += weight * shares[i] * factor
     counts = stats.counts
-    counts[type_code] = counts.get(type_code, 0.0) + factors[-1]
+    counts[type_code] = counts.get(type_code, 0.0) + shares[-1] * factors[-1]
     if time > stats.last_time:
         stats.last_time = time
     if time < stats.first_time:

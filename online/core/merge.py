@@ -11,7 +11,7 @@ from struct import Struct
 
 from .record import UserRecord, decode_record, encode_record
 from .session import hash64, united_sessions
-from .step import DISORDER_S, FoldConfig, keep_latest, keep_strongest
+from .step import DISORDER_S, FoldConfig, keep_latest, keep_strongest, rebase_record
 
 DEFAULT_CONFIG = FoldConfig()
 
@@ -38,8 +38,8 @@ def absorb(user: UserRecord, visitor: UserRecord, merge_id: str, config: FoldCon
     user.received = max(user.received, visitor.received)
     user.dropped_late += visitor.dropped_late
     user.clamped += visitor.clamped
-    user.received = max(user.received, visitor.received)
-    user.clamped += visitor.clamped
+    user.pace = max(user.pace, visitor.pace)
+    user.robot_until = max(user.robot_until, visitor.robot_until)
     user.dedup = _united(user.dedup, visitor.dedup, config)
     user.absorbed.append(merge)
     return True
@@ -83,12 +83,11 @@ def _absorb_affinities(user: UserRecord, visitor: UserRecord, config: FoldConfig
     landmark = max(user.landmark, visitor.landmark)
     for record in (user, visitor):
         if record.landmark < landmark:
-            for table in record.affinities:
-                config.decay.rebase(table.values(), record.landmark, landmark)
-    user.landmark = landmark
+            rebase_record(record, landmark, config.decay)
     caps = config.caps
-    sizes = (caps.item, caps.category, caps.brand, caps.price_tier)
-    for mine, theirs, cap in zip(user.affinities, visitor.affinities, sizes, strict=True):
+    sizes = (caps.item, caps.category, caps.brand, caps.price_tier, caps.withdrawn)
+    tables, others = ((*record.affinities, record.withdrawn) for record in (user, visitor))
+    for mine, theirs, cap in zip(tables, others, sizes, strict=True):
         for key, weights in theirs.items():
             known = mine.get(key)
             mine[key] = weights if known is None else [a + b for a, b in zip(known, weights, strict=True)]

@@ -18,9 +18,11 @@ from .dead_letter import dead_letter
 from .entry import Absorption, Arrival, Document, Entry, read_document, read_entry
 from .expiry import is_over, is_perishable, touch
 from .foldable import Unfoldable
+from .influence import counted
 from .item_stats import ItemStats, count_item, decode_item_stats, encode_item_stats
 from .merge import absorb
 from .record import TYPE_CODES, Forward, UserRecord, decode_record, encode_record
+from .robots import is_robot
 from .step import FoldConfig, event_weight, fold_event, fold_user, is_duplicate
 from .update import UPDATES, SessionTouch, pack_update
 
@@ -115,6 +117,7 @@ class PartitionFold:
         self._partitions = partitions
         self._users: _Records[UserRecord] = _Records(USER, load, decode_record, UserRecord)
         self._items: _Records[ItemStats] = _Records(ITEM, load, decode_item_stats, ItemStats)
+        self._robot_events = 0  # of the batch
 
     def fold(self, batch: Batch, seq: int) -> Folded:
         """Fold a batch; `seq` is the number of the commit that will write the result."""
@@ -143,7 +146,8 @@ class PartitionFold:
             outbox.insert(0, (UPDATES, 0, pack_update(self.partition, seq, items, touches)))
         changed = self._users.take_changed()
         perishable = Perishable(2 * self.config.expiry_s, {USER: _perishing(changed), ITEM: items.keys()})
-        return Folded({USER: _encoded(changed), ITEM: items}, outbox, perishable)
+        robot_events, self._robot_events = self._robot_events, 0
+        return Folded({USER: _encoded(changed), ITEM: items}, outbox, perishable, robot_events)
 
     def _touched(self, key: str, message: Message, received_at: float) -> UserRecord:
         """Return the record that the message is about to change, begun anew if it was gone."""
@@ -176,7 +180,11 @@ class PartitionFold:
         landmark = config.decay.landmark(time)
         factors = config.decay.at(time, landmark)
         joined = fold_event(record, event, factors, landmark, config)
+        if is_robot(record, time):
+            self._robot_events += 1
+            return
         code, weight = TYPE_CODES[event.event_type], event_weight(event, config.weights)
+        own_factors = factors if record.landmark == landmark else config.decay.at(time, record.landmark)
         for item in event.items:
             if joined is not None:
                 touches.append(SessionTouch(joined[0], item.item_id, time, joined[1]))
@@ -190,6 +198,7 @@ class PartitionFold:
                 decay=config.decay,
                 received_at=event.received_at,
                 expiry_s=config.expiry_s,
+                shares=counted(record, item.item_id, weight, own_factors, config.influence),
             )
 
     def _fold_merge(self, message: Message, merge: Merge, outbox: list[Outgoing]) -> None:

@@ -81,6 +81,10 @@ class UserRecord(msgspec.Struct, array_like=True):
     received: float = 0.0  # the latest `received_at` folded in
     labels_context: dict[str, str | bool | int | float | None] = {}  # of the user document that gave the labels
     clamped: int = 0  # events whose clock was ahead of the server's
+    # since version 3 of the step
+    withdrawn: dict[str, Weights] = {}  # item -> what negative events have taken off its affinity, as forward weights
+    pace: float = 0.0  # acts within about a minute, as of `last_time` (`online.core.robots`)
+    robot_until: float = 0.0  # event time up to which this is taken for a robot
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -15,6 +15,7 @@ from schemas.user import User
 from .decay import Decay, Weights
 from .expiry import EXPIRY_S
 from .record import DEDUP_BYTES, TYPE_CODES, Touch, UserRecord
+from .robots import notice
 from .session import LATENESS_S, digest64, hash64, join_by_time
 
 Context = dict[str, str | bool | int | float | None]
@@ -32,6 +33,7 @@ class Caps:
     """Upper bounds of a record's tables; beyond them the weakest or oldest entries go."""
 
     item: int = 64
+    withdrawn: int = 16
     category: int = 32
     brand: int = 32
     price_tier: int = 16
@@ -46,11 +48,16 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class FoldConfig:
-    """Parameters of the step: event weights, decay, caps, the dedup horizon and expiry (seconds of `received_at`)."""
+    """Parameters of the step: event weights, decay, caps, the dedup horizon and expiry (seconds of `received_at`).
+
+    `influence` bounds what one user adds to one item's popularity at every half-life, in event weights: by default
+    two purchases with all that leads to them, or twenty clicks.
+    """
 
     weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
     decay: Decay = field(default_factory=Decay)
     caps: Caps = field(default_factory=Caps)
+    influence: float = 20.0
     dedup_horizon_s: int = 7 * 86_400
     expiry_s: int = EXPIRY_S
 
@@ -103,9 +110,7 @@ def fold_event(
     time = event.timestamp
     if record.landmark != landmark:
         if landmark > record.landmark:
-            for table in record.affinities:
-                config.decay.rebase(table.values(), record.landmark, landmark)
-            record.landmark = landmark
+            rebase_record(record, landmark, config.decay)
         else:
             factors = config.decay.at(time, record.landmark)
     code = TYPE_CODES[event.event_type]
@@ -115,6 +120,7 @@ def fold_event(
         _fold_affinities(record, event, [weight * f for f in factors], config.caps)
     session = _fold_touches(record, event, code, config.caps) if weight > 0.0 else None
     _fold_marks(record, event, weight, config.caps)
+    notice(record, event)
     if event.clamped_s:
         record.clamped += 1
     if time >= record.last_time:
@@ -123,6 +129,13 @@ def fold_event(
         record.context = _capped(event.context, config.caps.context)
         record.context_time = time
     return session
+
+
+def rebase_record(record: UserRecord, landmark: float, decay: Decay) -> None:
+    """Move the landmark of a record's weights forward, in place."""
+    for table in (*record.affinities, record.withdrawn):
+        decay.rebase(table.values(), record.landmark, landmark)
+    record.landmark = landmark
 
 
 def _capped(context: Context, cap: int) -> Context:
@@ -139,6 +152,10 @@ def _fold_affinities(record: UserRecord, event: Event, value: Weights, caps: Cap
             _add(brands, item.brand, value, caps.brand)
         if item.price_tier is not None:
             _add(tiers, item.price_tier, value, caps.price_tier)
+
+    if value[-1] < 0.0:
+        for item in event.items:
+            _add(record.withdrawn, item.item_id, [-v for v in value], caps.withdrawn)
 
 
 def _add(table: dict[str, Weights], key: str, value: Weights, cap: int) -> None:

@@ -32,6 +32,7 @@ def test_the_report_counts_records_and_what_is_still_to_fold(
     log, state, rng = open_log(settings.log), open_state(settings.state), random.Random(5)
     create_topics(log, PARTITIONS)
     events = [random_event(rng, 1_767_225_600.0 + i, users=30, items=20) for i in range(60)]
+    events[0].robot = True
     messages = [(partition_of(event.user_key, PARTITIONS), encode_event(event)) for event in events]
 
     log.append(EVENTS, [*messages[:40], (0, b"poison")])
@@ -51,6 +52,7 @@ def test_the_report_counts_records_and_what_is_still_to_fold(
     assert users["bytes_per_record"] == round(users["bytes"] / users["records"])
     assert found["families"]["item_document"] == {"records": 0, "bytes": 0, "bytes_per_record": 0}
     assert (found["partitions"], found["events"], found["dead_letters"]) == (PARTITIONS, 61, 1)
+    assert found["robot_events"] == sum(event.user_key == events[0].user_key for event in events[:40])
     assert found["lag"]["state"] == [sum(at == p for at, _ in messages[40:]) for p in range(PARTITIONS)]
     assert sum(found["lag"]["join"]) == 61
     assert found["lag"]["catalogue"] == 0

@@ -189,6 +189,7 @@ def test_the_static_list_is_the_last_rung_and_fills_up_before() -> None:
         ({"seed_given": True}, "", "client seed"),
         ({}, "store away", "store away"),
         ({"exclude_item_ids": [f"i{n}" for n in range(30)]}, "", "static list"),
+        ({"robot": True}, "", "robot"),
     ],
 )
 def test_a_slate_says_whether_and_why_not_it_serves_for_evaluation(
@@ -339,3 +340,12 @@ def test_a_ranker_without_a_posterior_and_other_policies_are_not_perturbed() -> 
     assert recommend(world, request(policy=POLICIES["personal-1"]), record()).weight_shift == b""
     popular = Policy("p", ranker="popularity", thompson=1.0)
     assert recommend(world, request(policy=popular), record()).weight_shift == b""
+
+
+def test_a_slate_says_whether_a_robot_asked_by_its_words_or_its_record() -> None:
+    suspect = record(robot_until=T0 + 61.0)
+
+    assert recommend(shop(), request(robot=True), None).robot
+    assert recommend(shop(), request(), suspect).robot
+    assert not recommend(shop(), request(now=T0 + 61.0), suspect).robot
+    assert not recommend(shop(), request(), None).robot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,8 @@ from schemas.event import WEIGHTS, Event, EventItem, encode_event
 T0 = 1_700_000_000.0
 SPAN_S = 1e7  # over more than three cells of the landmark's grid
 ITEMS = "abcdef"
-DECAY = FoldConfig().decay
+UNCAPPED = FoldConfig(influence=inf)
+DECAY = UNCAPPED.decay
 LOOSE = settings(deadline=None, max_examples=60)
 
 
@@ -50,7 +52,7 @@ def folded(log: list[Event], batch: int = 7, config: FoldConfig | None = None) -
     state, world = MemoryState(), World(ItemTable(1), SessionKnn(SessionKnnConfig(sessions=500, postings=64)))
     for name in ITEMS:
         world.table.row(name)  # rows in an order of their own
-    fold = PartitionFold(0, lambda family, keys: state.get_many(0, family, keys), config)
+    fold = PartitionFold(0, lambda family, keys: state.get_many(0, family, keys), config or UNCAPPED)
     generation = state.claim("state", 0).generation
     messages = [Message(f"{i:020d}", encode_event(one)) for i, one in enumerate(log)]
     for seq, at in enumerate(range(0, len(messages), batch), start=1):

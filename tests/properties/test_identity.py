@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any, NamedTuple
 
 import pytest
@@ -26,7 +27,7 @@ PARTITIONS = 2
 T0 = 1_700_000_000.0
 EVERY_S = 9000.0  # between what is said: in all, over more than one cell of the landmark's grid
 CHUNK = 50  # said at once: less than the dedup horizon
-CONFIG = FoldConfig()
+CONFIG = FoldConfig(influence=inf)  # a cap of which none of this is to speak
 
 
 class Merged(NamedTuple):
@@ -108,7 +109,7 @@ class Killing:
 
 
 def owner(log: Any, state: Any) -> View:
-    view = state_view(state=state, log=log, partitions=PARTITIONS)
+    view = state_view(state=state, log=log, partitions=PARTITIONS, config=CONFIG)
     adopt_all([view])
     return view
 
@@ -211,7 +212,9 @@ def assert_equal_to_its_log(log: Any, state: Any) -> None:
     for partition in range(PARTITIONS):
         batch = events_of(log, partition)
         again: dict[tuple[str, str], bytes] = {}
-        fold = PartitionFold(partition, lambda family, keys, again=again: [again.get((family, k)) for k in keys])  # type: ignore[misc]
+        fold = PartitionFold(
+            partition, lambda family, keys, again=again: [again.get((family, k)) for k in keys], CONFIG
+        )  # type: ignore[misc]
         done = fold.fold(batch, 1) if batch else None
         for family in (USER, ITEM):
             assert dict(state.scan(partition, family)) == (done.writes[family] if done else {})

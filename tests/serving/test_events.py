@@ -173,6 +173,14 @@ def test_times_ahead_of_the_clock_are_clamped_and_counted(system: Any) -> None:
     assert "headrace_clamped_events_total 1.0" in system.client.get("/metrics").text
 
 
+def test_events_of_robots_that_say_so_are_marked_and_counted(system: Any) -> None:
+    post(system, {"events": [view(context={"robot": True}), view(context={"user_agent": "Googlebot/2.1"}), view()]})
+    system.client.post("/v1/events", json=view(), headers={"user-agent": "bingbot/2.0"})
+
+    assert sorted(event.robot for event in logged(system)) == [False, True, True, True]
+    assert "headrace_robot_events_total 3.0" in system.client.get("/metrics").text
+
+
 def test_times_are_taken_in_three_notations(system: Any) -> None:
     given = ["2023-11-14T22:13:20Z", 1_700_000_000, 1_700_000_000_000]
 

@@ -374,3 +374,14 @@ def test_an_answer_fits_its_schema(shop: Any) -> None:
     item = document["components"]["schemas"]["SlateItem"]
     assert set(item["required"]) <= answer["items"][0].keys() <= set(item["properties"])
     assert msgspec.json.encode(answer)
+
+
+def test_a_slate_for_a_robot_is_served_marked_and_counted(shop: Any, eventually: Wait) -> None:
+    answer = shop.slate(user_id="1", context={"user_agent": "Googlebot/2.1"})
+    crawled = shop.client.get("/v1/recommendations/1", headers={"user-agent": "bingbot/2.0"}).json()
+
+    assert shown(answer)
+    assert not answer["ope_valid"]
+    for one in (answer, crawled):
+        assert eventually(lambda one=one: shop.logged_slates().get(one["recommendation_id"])).robot
+    assert "headrace_robot_slates_total 2.0" in shop.client.get("/metrics").text

@@ -472,3 +472,24 @@ def test_an_event_that_the_state_view_does_not_take_closes_and_opens_no_slate(ch
 
     assert (join.examples, join.dead) == ([], [])
     assert join.stored == stored
+
+
+def test_nothing_is_learned_from_robots() -> None:
+    asked = slate("r1")
+    asked.robot = True
+    clicked_by_one = event("click", "b", 2.0, rid="r2")
+    clicked_by_one.robot = True
+    fold = JoinFold(0, {}, window_s=WINDOW)
+    fold.fold(Batch(SLATES, 0, [Message("1", encode_slate(asked)), Message("2", encode_slate(slate("r2", 1.0)))]), 1)
+    said = [
+        event("click", "a", 2.0, rid="r1"),
+        clicked_by_one,
+        event("click", "c", 3.0, rid="r2"),
+        event("click", "a", 1e5),
+    ]
+
+    folded = fold.fold(Batch(EVENTS, 0, [Message(f"{n}", encode_event(one)) for n, one in enumerate(said, 3)]), 2)
+
+    (example,) = [decode_example(payload) for topic, _, payload in folded.outbox if topic == EXAMPLES]
+    assert example.recommendation_id == "r2"
+    assert sum(example.clicked) == 1

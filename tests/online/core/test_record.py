@@ -13,6 +13,7 @@ from online.adapters.memory_state import MemoryState
 from online.core.checkpoint import (
     STEP_VERSION,
     Checkpoint,
+    Folded,
     NewerVersion,
     advance,
     check_version,
@@ -108,7 +109,7 @@ def test_a_checkpoint_of_version_1_is_continued() -> None:
     check_version(checkpoint)
 
     assert checkpoint == Checkpoint(old.seq, old.positions, old.folded, old.outbox, step_version=1)
-    assert advance(checkpoint, EVENTS, "z", 1, []).step_version == STEP_VERSION
+    assert advance(checkpoint, EVENTS, "z", 1, Folded({}, [])).step_version == STEP_VERSION
     assert msgspec.msgpack.decode(encode_checkpoint(checkpoint), type=CheckpointV1) == old
 
 
@@ -156,7 +157,7 @@ class Owner:
 
     def take(self, messages: list[Message]) -> None:
         folded = self._fold.fold(Batch(EVENTS, 0, messages), self.at.seq + 1)
-        self.at = advance(self.at, EVENTS, messages[-1].position, len(messages), folded.outbox)
+        self.at = advance(self.at, EVENTS, messages[-1].position, len(messages), folded)
         self._state.commit("state", 0, self._generation, folded.writes, encode_checkpoint(self.at))
 
 
