@@ -194,6 +194,73 @@ def bridge(
     print_json(document) if as_json else print_table(document)
 
 
+@bench.command()
+@explained
+def sessions(
+    sessions: Annotated[int, typer.Option(min=1, help="Sessions the index keeps.")] = 1_000_000,
+    events: Annotated[int, typer.Option(min=1, help="Clicks it learns.")] = 5_000_000,
+    items: Annotated[int, typer.Option(min=1000, help="Items of the catalogue.")] = 50_000,
+    queries: Annotated[int, typer.Option(min=1, help="Sessions to ask for.")] = 5000,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """The session index: time per click and per query, and its memory.
+
+    Examples:
+
+        headrace bench sessions --json
+        headrace bench sessions --sessions 100000 --events 500000
+    """
+    from headrace.bench.sessions import sessions as run
+
+    document = run(kept=sessions, events=events, items=items, queries=queries, seed=seed, progress=say)
+    print_json(document) if as_json else print_table(document)
+
+
+@bench.command()
+@explained
+def scoring(
+    users: Users = 2000,
+    items: Items = 10_000,
+    history: Annotated[int, typer.Option(min=1000, help="Events folded before.")] = 60_000,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Features and scores of 200 candidates, and River's own loop over them beside.
+
+    Examples:
+
+        headrace bench scoring --json
+        headrace bench scoring --items 100000
+    """
+    from headrace.bench.scoring import scoring as run
+
+    document = run(users=users, items=items, history=history, seed=seed, progress=say)
+    print_json(document) if as_json else print_table(document)
+
+
+@bench.command()
+@explained
+def memory(
+    users: Annotated[int, typer.Option(min=100, help="Active users to fold.")] = 50_000,
+    events_per_user: Annotated[int, typer.Option(min=1, help="On average.")] = 40,
+    items: Annotated[int, typer.Option(min=1000, help="Items of a worker.")] = 100_000,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """What a million active users take in the state store, and a million items in a worker.
+
+    Examples:
+
+        headrace bench memory --json
+        headrace bench memory --users 2000 --events-per-user 100
+    """
+    from headrace.bench.memory import memory as run
+
+    document = run(users=users, events_per_user=events_per_user, items=items, seed=seed, progress=say)
+    print_json(document) if as_json else print_table(document)
+
+
 def _numbers(text: str, option: str) -> list[int]:
     try:
         numbers = [int(part) for part in text.split(",")]

@@ -96,6 +96,11 @@ class SessionKnn:
         """How many sessions are kept."""
         return min(int(self._postings.counters[BEGUN]), self.config.sessions)
 
+    @property
+    def bytes(self) -> int:
+        """How much memory the arrays take, spare capacity included."""
+        return sum(array.nbytes for array in (*self._sessions, *self._postings))
+
     def idf(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return log(1 + sessions / sessions with the item); 0 for items never seen. Shape (len(rows),).
 
