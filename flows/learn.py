@@ -1,20 +1,23 @@
-"""The learn flow: slates and outcomes -> examples -> the click ranker -> published weights."""
+"""The learn flow: slates and outcomes -> examples -> rankers side by side -> published weights."""
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from online.core.example import EXAMPLES, Example, decode_example, example_id
 from online.core.join import JOIN_VIEW, OPEN_SLATE, JoinFold
 from online.core.ranker import write_ranker
 from online.core.session import hash64
-from online.models.click_ranker import ClickRanker
+from online.models.candidates import Candidates
+from online.models.learner import new_learner
 from online.ports import Artifact, ArtifactStore, Batch, EventLog, StateStore
-from online.world import RANKER, RANKER_FILE
+from online.world import RANKER, RANKER_FILE, ROOT_FILE
 
 from .artifact import ArtifactView, Model
 from .view import View, retried
@@ -22,7 +25,8 @@ from .view import View, retried
 logger = logging.getLogger(__name__)
 
 PUBLISH_S = 2.0
-STATE_FILE, LEARNED_FILE = "learner.json", "learned.json"
+STATE_FILE, LEARNED_FILE = "candidates.json", "learned.json"
+STATE_FILE_1 = "learner.json"  # of versions that had one learner
 LEARNED_SLATES = 8192  # more than one commit of the join closes
 
 
@@ -44,16 +48,21 @@ def ranker_view(*, artifacts: ArtifactStore, clock: Callable[[], float]) -> Arti
 def restored(running: Artifact | None) -> Model:
     """Return the ranker of a published version, or one that has learned nothing."""
     if running is None:
-        return _RankerModel(ClickRanker(), [])
+        return _RankerModel(Candidates(), [])
     learned = msgspec.json.decode(running.files[LEARNED_FILE].read_bytes(), type=list[int])
-    return _RankerModel(ClickRanker.from_state(running.files[STATE_FILE].read_bytes()), learned)
+    if STATE_FILE in running.files:
+        return _RankerModel(Candidates.from_state(running.files[STATE_FILE].read_bytes()), learned)
+    candidates = Candidates()
+    kept = running.files[STATE_FILE_1].read_bytes()
+    candidates.learners[candidates.active] = new_learner(candidates.active, kept)
+    return _RankerModel(candidates, learned)
 
 
 class _RankerModel:
-    """The ranker, and hashes of the slates learned last: after a crash the join appends its last examples again."""
+    """The candidates, and hashes of the examples learned last: after a crash the join appends its last ones again."""
 
-    def __init__(self, ranker: ClickRanker, learned: Sequence[int]) -> None:
-        self._ranker = ranker
+    def __init__(self, candidates: Candidates, learned: Sequence[int]) -> None:
+        self._candidates = candidates
         self._learned = dict.fromkeys(learned)
 
     def fold(self, batch: Batch) -> None:
@@ -67,24 +76,21 @@ class _RankerModel:
         key = hash64(example_id(example))
         if key in self._learned:
             return
-        self._ranker.learn_one(example)
+        self._candidates.learn_one(example)
         self._learned[key] = None
         if len(self._learned) > LEARNED_SLATES:
             del self._learned[next(iter(self._learned))]
 
     def files(self) -> Mapping[str, bytes]:
+        ranker, root = self._candidates.export(""), io.BytesIO()
+        assert ranker.root is not None
+        np.save(root, ranker.root, allow_pickle=False)
         return {
-            RANKER_FILE: write_ranker(self._ranker.export("")),
-            STATE_FILE: self._ranker.state(),
+            RANKER_FILE: write_ranker(ranker),
+            ROOT_FILE: root.getvalue(),
+            STATE_FILE: self._candidates.state(),
             LEARNED_FILE: msgspec.json.encode(list(self._learned)),
         }
 
     def summary(self) -> Mapping[str, Any]:
-        ranker = self._ranker
-        return {
-            "slates": ranker.slates,
-            "rows": ranker.rows,
-            "clicks": ranker.clicks,
-            "log_loss": ranker.log_loss,
-            "mean_log_loss": ranker.mean_log_loss,
-        }
+        return self._candidates.summary()

@@ -29,6 +29,7 @@ def simulate(config: ShopConfig, *, hours: float, rate: float, quiet: bool) -> d
             if before is None and passed >= 0.75 * seconds:
                 before = {arm: tally.copy() for arm, tally in loop.tallies.items()}
             bar.update(task, completed=min(passed, seconds))
+    learned = system.ranker.summary()
     return {
         "seed": config.seed,
         "hours": hours,
@@ -41,8 +42,8 @@ def simulate(config: ShopConfig, *, hours: float, rate: float, quiet: bool) -> d
         "model": {
             "version": system.world.ranker_version,
             "slates_learned": system.ranker.slates,
-            "log_loss": system.ranker.log_loss,
-            "mean_log_loss": system.ranker.mean_log_loss,
+            "log_loss": learned["log_loss"],
+            "mean_log_loss": learned["mean_log_loss"],
         },
         "took_s": round(time.monotonic() - began, 2),
     }

@@ -20,9 +20,10 @@ from online.core.join import SLATES, JoinFold
 from online.core.partition import EVENTS, USER, PartitionFold, partition_of
 from online.core.record import UserRecord, decode_record
 from online.core.update import UPDATES, decode_update
-from online.models.click_ranker import ClickRanker
+from online.models.candidates import Candidates
 from online.models.item_factors import ItemFactorsConfig
 from online.models.item_vectors import ItemVectors
+from online.models.learner import SIDE_BY_SIDE
 from online.pipeline import recommend
 from online.ports import Batch, Message, VectorIndex
 from online.request import look_up, resolve
@@ -47,7 +48,7 @@ class LocalSystem:
     def __init__(self, *, index: Exact, seed: int = 0, partitions: int = 4, window_s: float = 1800.0) -> None:
         self._index, self._seed, self._partitions = index, seed, partitions
         self.world = World(ItemTable(partitions))
-        self.ranker = ClickRanker()
+        self.ranker = Candidates(SIDE_BY_SIDE[:1])
         self._vectors = ItemVectors(ItemFactorsConfig(seed=seed), lambda vectors, labels: b"")
         self._records: list[dict[str, dict[str, bytes]]] = [{} for _ in range(partitions)]
         self._folds = [PartitionFold(p, self._loader(p)) for p in range(partitions)]

@@ -23,7 +23,7 @@ from headrace.rebuild.target import Ports, Target, targets
 from online.adapters.usearch_index import build_usearch
 from online.core.catalogue import ITEMS
 from online.core.example import EXAMPLES
-from online.core.ranker import read_ranker
+from online.core.ranker import largest_difference, read_ranker
 from online.core.update import UPDATES, Update, decode_update, encode_update
 from online.models.item_vectors import IDS_FILE, MATRIX_FILE
 from online.ports import START, Artifact, Batch, Message
@@ -73,7 +73,7 @@ def _relearned_ranker(ports: Ports, partitions: int, running: Artifact | None) -
 def _compared_rankers(running: Artifact, files: Files) -> dict[str, Any]:
     live = read_ranker(running.files[RANKER_FILE].read_bytes(), "live")
     anew = read_ranker(files[RANKER_FILE], "anew")
-    apart = float(np.abs(live.weights - anew.weights).max())
+    apart = largest_difference(live, anew)
     return {"equal": apart <= WEIGHT_TOLERANCE, "largest_difference": apart}
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from flows import learn
 from headrace.verify.oracle import JoinOracle
 from headrace.verify.outcome import Outcome
@@ -13,7 +11,7 @@ from headrace.verify.witness import Seen
 from online.core.example import EXAMPLES, decode_example, example_id
 from online.core.join import OPEN_SLATE, SLATES
 from online.core.partition import EVENTS
-from online.core.ranker import read_ranker
+from online.core.ranker import largest_difference, read_ranker
 from online.ports import ArtifactStore, Batch, CorruptArtifact, Message, StateStore
 from online.world import RANKER, RANKER_FILE, VECTORS
 from replay.refold import differing
@@ -73,6 +71,6 @@ def _ranker_different(examples: Sequence[Message], artifacts: ArtifactStore) -> 
     anew = (model.files() or {})[RANKER_FILE]
     assert isinstance(anew, bytes)
     live = read_ranker(running.files[RANKER_FILE].read_bytes(), "live")
-    apart = np.abs(live.weights - read_ranker(anew, "anew").weights)
+    apart = largest_difference(live, read_ranker(anew, "anew"))
     is_same = model.summary()["slates"] == running.lineage["slates"]
-    return int(np.count_nonzero(apart > WEIGHT_TOLERANCE)) + (not is_same)
+    return int(apart > WEIGHT_TOLERANCE) + (not is_same)

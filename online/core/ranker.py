@@ -130,6 +130,24 @@ def write_ranker(ranker: Ranker) -> bytes:
     return msgspec.json.encode(RankerDocument(weights, ranker.intercept, heads))
 
 
+def largest_difference(one: Ranker, other: Ranker) -> float:
+    """Return by how much any weight or intercept of two rankers differs at most; infinite when one has it alone.
+
+    >>> largest_difference(PRIOR_RANKER, Ranker("1", PRIOR, PRIOR_INTERCEPT + 0.5))
+    0.5
+    """
+    if one.crosses.keys() != other.crosses.keys() or one.heads.keys() != other.heads.keys():
+        return float("inf")
+    pairs: list[tuple[Floats | float, Floats | float]] = [
+        (one.weights, other.weights),
+        (one.intercept, other.intercept),
+        *((one.crosses[surface], other.crosses[surface]) for surface in one.crosses),
+    ]
+    for name, head in one.heads.items():
+        pairs += zip(head, other.heads[name], strict=True)
+    return max(float(np.abs(np.subtract(a, b)).max()) for a, b in pairs)
+
+
 def _vector(weights: Mapping[str, float]) -> Floats:
     return np.array([weights.get(name, 0.0) for name in NAMES])
 

@@ -3,13 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from example_slate import example_slate
 
 import flows.learn
 from flows.artifact import ArtifactView
-from flows.learn import LEARNED_FILE, PUBLISH_S, STATE_FILE, join_view, ranker_view
+from flows.learn import LEARNED_FILE, PUBLISH_S, STATE_FILE, join_view, ranker_view, restored
 from flows.log_source import TICK
 from flows.view import build, run
 from online.adapters.file_artifacts import FileArtifacts
@@ -18,9 +19,10 @@ from online.core.features import NAMES
 from online.core.join import SLATES
 from online.core.partition import EVENTS
 from online.core.ranker import read_ranker
-from online.models.click_ranker import ClickRanker
+from online.models.candidates import Candidates
+from online.models.learner import SIDE_BY_SIDE
 from online.ports import START, Artifact, Batch
-from online.world import RANKER, RANKER_FILE
+from online.world import RANKER, RANKER_FILE, served_ranker
 from schemas.event import Event, EventItem, encode_event
 from schemas.slate import Slate, encode_slate
 
@@ -66,8 +68,8 @@ def publish(view: ArtifactView, clock: Clock) -> None:
     view.step(Batch(TICK, 0, []))()
 
 
-def learned(*numbers: int) -> ClickRanker:
-    ranker = ClickRanker()
+def learned(*numbers: int) -> Candidates:
+    ranker = Candidates()
     for number in numbers:
         ranker.learn_one(example(number))
     return ranker
@@ -104,7 +106,11 @@ def test_examples_become_a_published_ranker(switched_log: Any, artifacts: FileAr
     assert artifact.files[STATE_FILE].read_bytes() == expected.state()
     assert artifact.lineage["positions"] == {"examples/0": switched_log.port.extent(EXAMPLES, 0).last}
     assert (artifact.lineage["slates"], artifact.lineage["rows"]) == (40, 120)
-    assert artifact.lineage["log_loss"] == expected.log_loss
+    assert artifact.lineage["log_loss"] == expected.summary()["log_loss"]
+    assert set(artifact.lineage["candidates"]) == set(SIDE_BY_SIDE)
+    root = served_ranker(artifact).root
+    assert root is not None
+    assert root.tolist() == np.asarray(expected.export("").root).tolist()
 
 
 def test_a_ranker_is_published_now_and_then_and_only_when_something_was_learned(
@@ -210,6 +216,18 @@ def test_a_damaged_pointer_to_the_newest_version_means_learning_from_the_start(
     publish(reopened, clock)
 
     assert newest(artifacts).files[STATE_FILE].read_bytes() == learned(*range(10)).state()
+
+
+def test_the_one_learner_of_an_older_version_goes_on_as_the_active_candidate(artifacts: FileArtifacts) -> None:
+    document = msgspec.json.decode(learned(*range(5)).learners[SIDE_BY_SIDE[0]].state())
+    document |= {"weights": {"popularity": 3.0}, "slates": 5, "rows": 15}
+    files = {"learner.json": msgspec.json.encode(document), LEARNED_FILE: b"[]"}
+    older = artifacts.publish(RANKER, files, {"positions": {}}, after=0)
+
+    ranker = (restored(older).files() or {})[RANKER_FILE]
+
+    assert isinstance(ranker, bytes)
+    assert read_ranker(ranker, "").weights[NAMES.index("popularity")] == 3.0
 
 
 def test_an_example_that_does_not_fit_is_passed_over(switched_log: Any, artifacts: FileArtifacts) -> None:

@@ -99,7 +99,7 @@ def test_models_learned_anew_from_the_archive_are_what_serves(learned: Ports) ->
     assert found[VECTORS]["published"] is None
 
 
-@pytest.mark.parametrize(("name", "file"), [(RANKER, "learner.json"), (VECTORS, "vectors.npy")])
+@pytest.mark.parametrize(("name", "file"), [(RANKER, "candidates.json"), (VECTORS, "vectors.npy")])
 def test_a_damaged_model_is_published_anew_and_fences_its_owner(
     learned: Ports, tmp_path: Path, name: str, file: str
 ) -> None:
