@@ -50,7 +50,7 @@ def test_the_version_that_served_is_validated_by_what_it_said_then() -> None:
 
 
 def test_candidates_that_learn_are_better_than_the_click_rate_and_popularity() -> None:
-    summary = learned(planted_examples(400)).summary()
+    summary = learned(planted_examples(900)).summary()
 
     rate, popularity = summary["baselines"][RATE], summary["baselines"][POPULARITY]
     for figures in summary["candidates"].values():
