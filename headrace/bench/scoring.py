@@ -20,6 +20,7 @@ from online.core.record import UserRecord, decode_record
 from online.core.toplists import Toplists
 from online.core.update import UPDATES, decode_update
 from online.models.click_ranker import ClickRanker
+from online.models.slate_rows import slate_rows
 from online.ports import Batch, Message
 from online.retrieval import Query, retrieve
 from online.world import World
@@ -133,7 +134,7 @@ def _learned(matrices: list[NDArray[np.float32]], seed: int) -> ClickRanker:
     rng, learner = np.random.default_rng(seed), ClickRanker()
     for number in range(SLATES_LEARNED):
         shown = matrices[number % len(matrices)][rng.integers(CANDIDATES, size=10)]
-        learner.learn_one(_example(number, shown, (rng.random(len(shown)) < 0.1).tolist()))
+        learner.learn_one(slate_rows(_example(number, shown, (rng.random(len(shown)) < 0.1).tolist())))
     return learner
 
 
