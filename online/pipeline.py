@@ -13,9 +13,11 @@ from online.core.features import INDEX, NAMES, Retrieved, Scene, gather
 from online.core.policy import SlotPolicy, draw_slate, most_slots
 from online.core.policy_document import SOURCES, Policy
 from online.core.pool import new_items
+from online.core.rates import Rates
 from online.core.record import UserRecord
 from online.core.robots import is_robot
 from online.core.session import current_session
+from online.core.step import Context
 from online.core.thompson import weight_shift
 from online.core.toplists import Toplists
 from online.retrieval import Query, retrieve
@@ -51,6 +53,7 @@ class SlateRequest:
     exclude_purchased: bool = True
     seed_given: bool = False
     robot: bool = False  # by its own words
+    context: Context = field(default_factory=dict)
     as_asked: dict[str, Any] = field(default_factory=dict)
 
 
@@ -85,7 +88,9 @@ def recommend(
         found = found.joined(Retrieved.unsourced(unnamed))
         eligible, removed = _eligible(world, request, session, known, found.rows)
     stopwatch("eligibility")
-    features = gather(Scene(world.table, found, known, rows, request.now))
+    features = gather(
+        Scene(world.table, world.rates or Rates(world.table), found, known, rows, request.now, request.context)
+    )
     stopwatch("features")
     shift = _weight_shift(world, request)
     utilities = _utilities(world, request, features, shift)

@@ -102,6 +102,7 @@ def resolve(
         exclude_seen=ask.exclude_seen,
         exclude_purchased=ask.exclude_purchased,
         seed_given=ask.seed is not None,
+        context=ask.context,
         robot=declares_robot(ask.context, user_agent),
         as_asked=ask.model_dump(exclude_unset=True),
     )

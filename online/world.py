@@ -12,6 +12,7 @@ import numpy as np
 
 from online.core.item_table import ItemTable
 from online.core.ranker import PRIOR_RANKER, Ranker, read_ranker
+from online.core.rates import Rates
 from online.core.toplists import Toplists
 from online.core.update import Update
 from online.models.session_knn import SessionKnn, SessionKnnConfig
@@ -42,6 +43,7 @@ class World:
     table: ItemTable
     sessions: SessionKnn = field(default_factory=lambda: SessionKnn(SessionKnnConfig(sessions=200_000)))
     tops: Toplists | None = None
+    rates: Rates | None = None
     vectors: Vectors | None = None
     ranker: Ranker = PRIOR_RANKER
     ranker_version: int = 0  # of the artifact the ranker came from, 0 for the prior
@@ -59,5 +61,5 @@ class World:
         return replace(self)
 
     def refresh(self, now: float) -> None:
-        """Recompute the toplists as of `now`."""
-        self.tops = Toplists(self.table, now)
+        """Recompute toplists and rates as of `now`."""
+        self.tops, self.rates = Toplists(self.table, now), Rates(self.table)

@@ -16,6 +16,7 @@ from online.core.features import NAMES, Retrieved, Scene, gather
 from online.core.item_table import ItemTable
 from online.core.partition import EVENTS, USER, PartitionFold
 from online.core.policy_document import SOURCES
+from online.core.rates import Rates
 from online.core.record import UserRecord, decode_record
 from online.core.toplists import Toplists
 from online.core.update import UPDATES, decode_update
@@ -96,7 +97,7 @@ def _dicts(matrix: NDArray[np.float32]) -> list[dict[str, float]]:
 def _scenes(stream: Stream, history: int) -> list[Scene]:
     """Fold the history and return scenes of users in session, each with 200 candidates."""
     world, records, now = _folded(stream, history)
-    tops = Toplists(world.table, now)
+    tops, rates = Toplists(world.table, now), Rates(world.table)
     codes = world.table.ids.codes
     filler = np.arange(len(world.table), dtype=np.int32)
     scenes = []
@@ -109,7 +110,7 @@ def _scenes(stream: Stream, history: int) -> list[Scene]:
         if len(found.rows) < CANDIDATES:
             found = found.joined(Retrieved.unsourced(np.setdiff1d(filler, found.rows)[:CANDIDATES].astype(np.int32)))
         kept = Retrieved(found.rows[:CANDIDATES], found.scores[:CANDIDATES], found.ranks[:CANDIDATES])
-        scenes.append(Scene(world.table, kept, record, rows, now))
+        scenes.append(Scene(world.table, rates, kept, record, rows, now))
         if len(scenes) == REQUESTS:
             break
     return scenes

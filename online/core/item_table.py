@@ -12,7 +12,7 @@ from .item_stats import ItemStats
 from .record import TYPE_CODES
 from .update import Update
 
-CATEGORIES_PER_ITEM = 4  # of an item's categories, the first ones count for ranking
+CATEGORIES_PER_ITEM = REGIONS_PER_ITEM = 4  # of those of an item, the first ones count for ranking
 GROWTH = 1024
 
 _COUNTED = tuple(TYPE_CODES[t] for t in ("impression", "click", "add_to_cart", "purchase"))
@@ -58,6 +58,7 @@ class ItemTable:
         self.landmark = 0.0
         self.ids = Vocabulary()
         self.categories, self.brands, self.tiers = Vocabulary(), Vocabulary(), Vocabulary()
+        self.regions = Vocabulary()
         self.documents: dict[str, Item] = {}
         self.halves = len(self.decay.rates)
         width = self.halves + len(_COUNTED)
@@ -66,6 +67,8 @@ class ItemTable:
         self.category = np.full((GROWTH, CATEGORIES_PER_ITEM), -1, np.int32)
         self.brand = np.full(GROWTH, -1, np.int32)
         self.tier = np.full(GROWTH, -1, np.int32)
+        self.region = np.full((GROWTH, REGIONS_PER_ITEM), -1, np.int32)
+        self.log_price = np.full(GROWTH, np.nan)
         self.available_from = np.full(GROWTH, np.inf)  # an item without a document is shown to nobody
         self.available_to = np.full(GROWTH, np.inf)
         self.created = np.full(GROWTH, np.inf)
@@ -84,7 +87,7 @@ class ItemTable:
     def _grow(self) -> None:
         more = len(self.brand)
         for name, fill in (
-            ("totals", 0.0), ("category", -1), ("brand", -1), ("tier", -1),
+            ("totals", 0.0), ("category", -1), ("brand", -1), ("tier", -1), ("region", -1), ("log_price", np.nan),
             ("available_from", np.inf), ("available_to", np.inf), ("created", np.inf),
         ):  # fmt: skip
             array: NDArray[np.float64] = getattr(self, name)
@@ -103,6 +106,9 @@ class ItemTable:
         self.category[row] = codes + [-1] * (CATEGORIES_PER_ITEM - len(codes))
         self.brand[row] = self.brands.code(item.brand)
         self.tier[row] = self.tiers.code(price_tier(item.price))
+        regions = [self.regions.code(r) for r in item.regions[:REGIONS_PER_ITEM]]
+        self.region[row] = regions + [-1] * (REGIONS_PER_ITEM - len(regions))
+        self.log_price[row] = np.log(item.price) if item.price else np.nan
         self.created[row] = item.created_at
         self.version += 1
 

@@ -12,20 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .affinity import AFFINITY, shares
+from .context import CONTEXT
+from .cross import CROSSES, crossed
 from .feature import Feature, Group
 from .item import ITEM
 from .position import POSITION, position_feature
+from .price import PRICE
 from .scene import Retrieved, Scene
 from .session import SESSION
 from .source import SOURCE
 
 __all__ = [
-    "COLUMNS", "FEATURES", "GROUPS", "INDEX", "NAMES", "PRIOR", "PRIOR_INTERCEPT",
+    "COLUMNS", "CROSSES", "FEATURES", "GROUPS", "INDEX", "NAMES", "PRIOR", "PRIOR_INTERCEPT",
     "Feature", "Group", "Retrieved", "Scene", "gather", "position_feature", "shares",
 ]  # fmt: skip
 
-GROUPS: tuple[Group, ...] = (SOURCE, AFFINITY, ITEM, SESSION, POSITION)
-FEATURES = tuple(feature for group in GROUPS for feature in group.features)
+GROUPS: tuple[Group, ...] = (SOURCE, AFFINITY, ITEM, SESSION, PRICE, CONTEXT, POSITION)
+_PLAIN = tuple(feature for group in GROUPS for feature in group.features)
+FEATURES = _PLAIN + crossed({feature.name: feature for feature in _PLAIN})
 NAMES = tuple(f.name for f in FEATURES)
 INDEX = {name: i for i, name in enumerate(NAMES)}
 PRIOR = np.array([f.prior for f in FEATURES])
@@ -33,7 +37,10 @@ PRIOR_INTERCEPT = -4.0
 
 _ENDS = list(accumulate(len(group.features) for group in GROUPS))
 COLUMNS = {g.name: slice(end - len(g.features), end) for g, end in zip(GROUPS, _ENDS, strict=True)}
+COLUMNS["cross"] = slice(len(_PLAIN), len(FEATURES))
 """Group name -> its columns in the feature matrix."""
+
+_LEFT, _RIGHT = ([INDEX[pair[side]] for pair in CROSSES] for side in (0, 1))
 
 
 def gather(scene: Scene) -> NDArray[np.float32]:
@@ -41,4 +48,5 @@ def gather(scene: Scene) -> NDArray[np.float32]:
     x = np.zeros((len(scene.found.rows), len(FEATURES)), np.float32)
     for group in GROUPS:
         group.fill(x[:, COLUMNS[group.name]], scene)
+    x[:, COLUMNS["cross"]] = x[:, _LEFT] * x[:, _RIGHT]
     return x

@@ -14,9 +14,10 @@ State = Literal["request", "record", "items", "catalogue", "sessions", "vectors"
 """What a feature reads: the request and its moment, the user record, item aggregates, the catalogue, the session index
 or item vectors. A slate logs the position or version of each, and all of them decay to the slate's moment."""
 
-Kind = Literal["share", "log_share", "log_ratio", "cosine", "reciprocal", "fade", "flag"]
+Kind = Literal["share", "log_share", "log_ratio", "cosine", "reciprocal", "fade", "flag", "log", "cycle", "product"]
 """The type of a value: a share of a whole or of the best (also below 0), a logarithmic one, the logarithm of a
-quotient, a cosine, one through a rank, one that halves with age, or 0 and 1."""
+quotient, a cosine, one through a rank, one that halves with age, 0 and 1, the logarithm of a number plus one, sine and
+cosine of a cycle, or the product of two features."""
 
 PolicyClass = Literal["behavioural", "catalogue", "contextual", "sensitive"]
 """What a value says of a person: what they did, nothing, in what situation they ask, or what must be asked for."""

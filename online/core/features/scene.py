@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from online.core.item_table import ItemTable
 from online.core.policy_document import SOURCES
+from online.core.rates import Rates
 from online.core.record import UserRecord
+from online.core.step import Context
 
 
 class Retrieved(NamedTuple):
@@ -50,7 +52,9 @@ class Scene:
     """One request's view of the states; nothing in it is changed."""
 
     table: ItemTable
+    rates: Rates
     found: Retrieved
     record: UserRecord
     session: NDArray[np.int32]  # rows of the session's items, oldest first
     now: float  # the moment ranked for
+    context: Context = field(default_factory=dict)  # of the request

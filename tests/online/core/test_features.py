@@ -6,11 +6,24 @@ import numpy as np
 import pytest
 
 from online.core.decay import DAY_S, Decay
-from online.core.features import COLUMNS, FEATURES, GROUPS, NAMES, Retrieved, Scene, gather, position_feature, shares
+from online.core.features import (
+    COLUMNS,
+    CROSSES,
+    FEATURES,
+    GROUPS,
+    NAMES,
+    Retrieved,
+    Scene,
+    gather,
+    position_feature,
+    shares,
+)
 from online.core.item_stats import ItemStats
 from online.core.item_table import ItemTable
 from online.core.policy_document import SOURCES
+from online.core.rates import Rates
 from online.core.record import TYPE_CODES, Touch, UserRecord
+from online.core.step import Context
 from online.core.update import Update
 from schemas.item import Item
 
@@ -41,6 +54,7 @@ def features(
     knn: list[float] | None = None,
     ann: list[float] | None = None,
     now: float = T0,
+    context: Context | None = None,
 ) -> dict[str, list[float]]:
     """Return each feature's column over `ITEMS`."""
     c = len(ITEMS)
@@ -51,7 +65,7 @@ def features(
             best_first = sorted((-score, row) for row, score in enumerate(scores) if score)
             found.ranks[[row for _, row in best_first], SOURCES.index(source)] = range(1, 1 + len(best_first))
     rows = np.array([table.ids.codes[item] for item in session or []], np.int32)
-    matrix = gather(Scene(table, found, record or UserRecord(), rows, now))
+    matrix = gather(Scene(table, Rates(table), found, record or UserRecord(), rows, now, context or {}))
     assert matrix.dtype == np.float32
     assert matrix.shape == (c, len(FEATURES))
     return {name: matrix[:, i].astype(float).round(5).tolist() for i, name in enumerate(NAMES)}
@@ -155,20 +169,24 @@ def test_trend_is_the_recent_part_of_popularity(table: ItemTable) -> None:
     assert features(table)["trend"] == [1.0, 0.5, 0.0, 0.0]
 
 
-def test_ctr_is_shrunk_to_the_mean_and_compared_with_it(table: ItemTable) -> None:
+def test_rates_are_against_the_mean_and_shrunk_to_the_parents(table: ItemTable) -> None:
     count(
         table,
         boot={"impression": 80.0, "click": 40.0},
-        shoe={"impression": 80.0, "click": 0.0},
-        book={"impression": 0.0},
+        shoe={"impression": 80.0, "click": 8.0},
+        book={"impression": 160.0, "click": 8.0},
     )
-    mean = 40 / 160
 
-    found = features(table)["ctr"]
+    found = features(table)
 
-    assert found[0] == pytest.approx(np.log((40 + 20 * mean) / 100 / mean), abs=1e-4)
-    assert found[1] == pytest.approx(np.log(20 * mean / 100 / mean), abs=1e-4)
-    assert found[2:] == [0.0, 0.0]
+    boot, shoe, book, pen = found["ctr"]
+    assert 0.0 < boot < np.log(40 / 80 / (56 / 320))
+    assert np.log(8 / 80 / (56 / 320)) < shoe < found["category_ctr"][1]
+    assert book < 0.0
+    assert pen == 0.0
+    assert found["category_ctr"][0] == found["category_ctr"][1] > 0.0 > found["category_ctr"][2]
+    assert found["brand_ctr"][3] == found["category_ctr"][3] == 0.0
+    assert found["price_tier_ctr"][0] > found["price_tier_ctr"][2]
 
 
 def test_without_impressions_or_clicks_ctr_says_nothing(table: ItemTable) -> None:
@@ -216,7 +234,7 @@ def test_every_feature_is_finite_at_any_moment(table: ItemTable) -> None:
 def test_no_candidates_have_no_rows(table: ItemTable) -> None:
     nothing = Retrieved.unsourced(np.empty(0, np.int32))
 
-    matrix = gather(Scene(table, nothing, UserRecord(), np.array([0], np.int32), T0))
+    matrix = gather(Scene(table, Rates(table), nothing, UserRecord(), np.array([0], np.int32), T0))
 
     assert matrix.shape == (0, len(FEATURES))
 
@@ -241,10 +259,68 @@ def test_groups_lie_beside_one_another_and_are_all_of_the_matrix() -> None:
     }
 
 
-def test_what_the_record_says_is_behavioural_and_goes_without_a_record(table: ItemTable) -> None:
+def test_what_the_record_says_is_declared_so_and_what_is_behavioural_goes_without_a_record(table: ItemTable) -> None:
     count(table, boot={"popularity": 5.0})
-    behavioural = [f.name for f in FEATURES if "record" in f.reads]
+    behavioural = [f.name for f in FEATURES if f.policy == "behavioural"]
     empty = features(table)
 
-    assert {f.name for f in FEATURES if f.policy == "behavioural"} == set(behavioural)
+    assert all(f.policy in ("behavioural", "contextual") for f in FEATURES if "record" in f.reads)
     assert all(empty[name] == [0.0] * len(ITEMS) for name in behavioural)
+
+
+def test_the_session_counts_its_candidates_and_how_long_ago_they_came(table: ItemTable) -> None:
+    found = features(table, session=["boot", "book", "boot"])
+
+    assert found["session_recency"] == [1.0, 0.0, 0.5, 0.0]
+    assert found["session_count"] == [round(float(np.log(3)), 5), 0.0, round(float(np.log(2)), 5), 0.0]
+    assert found["session_category"] == pytest.approx([2 / 3, 2 / 3, 1 / 3, 0.0], abs=1e-4)
+    assert found["session_brand"] == pytest.approx([2 / 3, 2 / 3, 1 / 3, 0.0], abs=1e-4)
+    assert found["session_length"] == [round(float(np.log(4)), 5)] * 4
+
+
+def test_prices_compare_with_the_sessions_and_the_users_geometric_mean(table: ItemTable) -> None:
+    record = UserRecord(recent=[Touch(T0, "book", 1, 0)])
+
+    found = features(table, record=record, session=["shoe", "book", "pen"])
+
+    middle = np.sqrt(50.0 * 10.0)
+    dear, cheap = np.log(50.0 / middle), np.log(10.0 / middle)
+    assert found["price_session"] == pytest.approx([dear, dear, cheap, 0.0], abs=1e-4)
+    assert found["price_session_gap"] == pytest.approx([dear, dear, -cheap, 0.0], abs=1e-4)
+    assert found["price_user"] == pytest.approx([np.log(5.0), np.log(5.0), 0.0, 0.0], abs=1e-4)
+    assert features(table)["price_user_gap"] == features(table)["price_session"] == [0.0] * 4
+
+
+def test_the_context_is_the_requests_else_the_records(table: ItemTable) -> None:
+    known = UserRecord(context={"device": "phone", "hour": 6}, counts={2: 1})
+    table.put(Item(item_id="boot", updated_at=T0, created_at=T0, regions=["north", "south"]))
+
+    assert features(table)["guest"] == [1.0] * 4
+    assert features(table, record=known)["guest"] == [0.0] * 4
+    assert features(table, record=known)["mobile"] == features(table, record=known)["hour_sin"] == [1.0] * 4
+    assert features(table, record=known, context={"device": "desktop"})["mobile"] == [0.0] * 4
+    assert features(table, context={"referrer": "https://www.google.com/"})["from_search"] == [1.0] * 4
+    assert features(table, context={"region": "south"})["local"] == [1.0, 0.0, 0.0, 0.0]
+    assert features(table, context={"region": "west", "hour": "noon", "device": None})["local"] == [0.0] * 4
+
+
+def test_crosses_are_the_products_of_their_features(table: ItemTable) -> None:
+    count(table, boot={"popularity": 99.0}, shoe={"popularity": 9.0})
+
+    found = features(table, context={"device": "phone", "hour": 3})
+
+    for left, right in CROSSES:
+        product = np.array(found[left]) * np.array(found[right])
+        assert found[f"{left}_x_{right}"] == pytest.approx(product, abs=1e-4)
+    assert found["mobile_x_popularity"] == [1.0, 0.5, 0.0, 0.0]
+    assert {f.kind for f in FEATURES[COLUMNS["cross"]]} == {"product"}
+
+
+def test_popularity_by_type_is_a_logarithmic_share_of_the_candidates(table: ItemTable) -> None:
+    count(table, boot={"click": 99.0, "purchase": 3.0}, shoe={"click": 9.0})
+
+    found = features(table)
+
+    assert found["clicks"] == [1.0, 0.5, 0.0, 0.0]
+    assert found["purchases"] == [1.0, 0.0, 0.0, 0.0]
+    assert found["carts"] == [0.0] * 4
