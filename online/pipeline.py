@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from online.core.features import INDEX, NAMES, Retrieved, Scene, gather
+from online.core.leaning import leaning
 from online.core.policy import SlotPolicy, draw_slate, most_slots
 from online.core.policy_document import SOURCES, Policy
 from online.core.pool import new_items
@@ -78,7 +79,7 @@ def recommend(
     tops = world.tops or Toplists(world.table, request.now)
     session = _session_items(request, known)
     rows = _rows(world, session)
-    query = Query(known, session, rows, request.now)
+    query = Query(known, session, rows, leaning(world.table, known, rows, request.now), request.now)
     found = retrieve(world, tops, query, request.policy.retrievers)
     stopwatch("retrieve")
     eligible, removed = _eligible(world, request, session, known, found.rows)

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from online.core.features import Retrieved, shares
+from online.core.features import Retrieved
+from online.core.leaning import Leaning, apportioned
 from online.core.policy_document import SOURCES
 from online.core.record import UserRecord
-from online.core.toplists import Toplists
+from online.core.toplists import Toplist, Toplists
 from online.world import World
 
 PER_RETRIEVER = 100
-AFFINITY_KEYS = 4  # categories and brands a user's affinity retriever follows
+EVERYBODY = 0.5  # the strength of what is so for everybody, beside what somebody leans to
 COLUMN = {name: i for i, name in enumerate(SOURCES)}
 
 Rows = NDArray[np.int32]
@@ -24,11 +25,12 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What retrievers look at: the record, the session's items oldest first, and the moment."""
+    """What retrievers look at: the record, the session's items oldest first, what both lean to, and the moment."""
 
     record: UserRecord
     session_items: Sequence[str]
     session_rows: Rows
+    leaning: Leaning
     now: float
 
 
@@ -52,43 +54,47 @@ def _vectors(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
 
 
 def _affinity(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
-    record, table = query.record, world.table
-    found: list[Rows] = []
-    for facet, codes, lists in (
-        (record.affinities[1], table.categories.codes, tops.by_category),
-        (record.affinities[2], table.brands.codes, tops.by_brand),
-    ):
-        strength = shares(facet, table.decay, query.now, record.landmark)
-        best = sorted(strength, key=lambda key: (-sum(strength[key]), key))[:AFFINITY_KEYS]
-        found += [
-            lists[codes[key]] for key in best if sum(strength[key]) > 0 and codes.get(key, len(lists)) < len(lists)
-        ]
-    return _ranked(np.concatenate(found)[:PER_RETRIEVER]) if found else _none()
+    """Find what is popular in what somebody leans to."""
+    return apportioned(_segments(tops.popular, query.leaning), PER_RETRIEVER)
 
 
-def _listed(name: str) -> Callable[[World, Toplists, Query], tuple[Rows, Scores]]:
-    def retrieve(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
-        rows: Rows = getattr(tops, name)
-        return _ranked(rows[: PER_RETRIEVER // 2])
+def _popular(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
+    rows = tops.popular.everybody[:PER_RETRIEVER]
+    return rows, np.ones(len(rows))
 
-    return retrieve
+
+def _trending(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
+    return _for_everybody_and(tops.trending, query.leaning)
+
+
+def _new(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
+    return _for_everybody_and(tops.new, query.leaning)
+
+
+def _for_everybody_and(toplist: Toplist, leaning: Leaning) -> tuple[Rows, Scores]:
+    return apportioned([(EVERYBODY, toplist.everybody), *_segments(toplist, leaning)], PER_RETRIEVER // 2)
+
+
+def _segments(toplist: Toplist, leaning: Leaning) -> list[tuple[float, Rows]]:
+    return [
+        (strength, lists[code])
+        for lists, strengths in zip(toplist.by_facet, leaning, strict=True)
+        for code, strength in strengths.items()
+        if code < len(lists)  # a facet may be newer than the lists
+    ]
 
 
 def _none() -> tuple[Rows, Scores]:
     return np.empty(0, np.int32), np.empty(0)
 
 
-def _ranked(rows: Rows) -> tuple[Rows, Scores]:
-    return rows, np.ones(len(rows))
-
-
 RETRIEVERS: dict[str, Callable[[World, Toplists, Query], tuple[Rows, Scores]]] = {
     "session_knn": _session_knn,
     "vectors": _vectors,
     "affinity": _affinity,
-    "trending": _listed("trending"),
-    "popular": _listed("popular"),
-    "new": _listed("new"),
+    "trending": _trending,
+    "popular": _popular,
+    "new": _new,
 }
 
 

@@ -72,7 +72,7 @@ POLICIES = {
             ranker="popularity",
             slots=SlotPolicy(tau=0.02, epsilon=0.02, diversity=0.0),  # a baseline must be the best of its kind
         ),
-        Policy("similar-1", retrievers=("session_knn", "vectors", "popular")),
+        Policy("similar-1", retrievers=("session_knn", "vectors", "affinity", "popular")),
         Policy(
             "greedy-1", slots=SlotPolicy(tau=1e-6, epsilon=0.0)
         ),  # what exploring costs and finds is told against it

@@ -1,7 +1,9 @@
-"""Toplists: ranked lists over the whole item table, computed now and then, read by every request."""
+"""Toplists: items ranked for everybody and within each segment of the catalogue, read by every request."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -9,8 +11,68 @@ from numpy.typing import NDArray
 
 from .item_table import ItemTable
 
+EVERYBODY_ITEMS, SEGMENT_ITEMS = 200, 50  # of a list
+RISING_ITEMS = 5000  # of the whole table, the most trending and the newest are ranked within segments
 
-def top_rows(scores: NDArray[np.float64], limit: int) -> NDArray[np.int32]:
+Rows = NDArray[np.int32]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Toplist:
+    """Rows by one score, best first: of all items, and by code of each category, brand and price tier."""
+
+    everybody: Rows
+    by_facet: tuple[Sequence[Rows], Sequence[Rows], Sequence[Rows]]
+
+
+class Toplists:
+    """What is popular, trending and new as of a moment. One sort and a few passes over the table, whatever it holds."""
+
+    def __init__(self, table: ItemTable, now: float, limit: int = EVERYBODY_ITEMS) -> None:
+        rows = np.arange(len(table), dtype=np.int32)
+        eligible = table.is_eligible(rows, now)
+        popularity = table.popularity(now)[: len(rows)] * eligible[:, None]
+        self.computed_at = now
+        self.popular = _toplist(table, standing(popularity), limit, len(rows))
+        self.trending = _toplist(table, _rise(popularity), limit, RISING_ITEMS)
+        age = np.maximum(now - table.created[: len(rows)], 0.0)
+        youth = np.where(eligible & np.isfinite(age), 1.0 / (1.0 + age), 0.0)
+        self.new = _toplist(table, youth, limit, RISING_ITEMS)
+
+
+def standing(popularity: Floats) -> Floats:
+    """Return the logarithmic popularity of items (n,), that of days and that of all their time added up.
+
+    Either alone fails somewhere: where little happens, days hold nearly nothing, and where fashions change the past
+    misleads. A sum of logarithms lets the one that tells items apart decide.
+    """
+    logs: Floats = np.log1p(popularity)
+    total: Floats = logs[:, logs.shape[1] // 2] + logs[:, -1]
+    return total
+
+
+def _rise(popularity: Floats) -> Floats:
+    """Return the fast share of popularity (n,), with a floor that keeps single clicks from topping the list."""
+    middle = popularity[:, popularity.shape[1] // 2]
+    floor = np.quantile(middle[middle > 0], 0.75) if (middle > 0).any() else 1.0
+    rise: Floats = popularity[:, 0] ** 2 / (middle + floor)
+    return rise
+
+
+def _toplist(table: ItemTable, scores: Floats, limit: int, ranked: int) -> Toplist:
+    """Rank rows by score, at most `ranked` of them within segments; rows without score are left out."""
+    best = top_rows(scores, ranked)
+    facets = (
+        (table.category[best], len(table.categories)),
+        (table.brand[best, None], len(table.brands)),
+        (table.tier[best, None], len(table.tiers)),
+    )
+    categories, brands, tiers = (_grouped(best, codes, groups) for codes, groups in facets)
+    return Toplist(best[:limit], (categories, brands, tiers))
+
+
+def top_rows(scores: Floats, limit: int) -> Rows:
     """Return the rows with the highest positive scores, best first, ties by row.
 
     >>> top_rows(np.array([1.0, 3.0, 0.0, 3.0]), 3).tolist()
@@ -24,29 +86,12 @@ def top_rows(scores: NDArray[np.float64], limit: int) -> NDArray[np.int32]:
     return rows[np.lexsort((rows, -scores[rows]))][:limit].astype(np.int32)
 
 
-class Toplists:
-    """Ranked lists over the whole table, recomputed by the worker's follower, read by every request."""
-
-    def __init__(self, table: ItemTable, now: float, limit: int = 200) -> None:
-        eligible = table.is_eligible(np.arange(len(table), dtype=np.int32), now)
-        popularity = table.popularity(now) * eligible[:, None]
-        middle = popularity[:, table.halves // 2]
-        self.computed_at = now
-        self.popular = top_rows(middle, limit)
-        # rising = the fast share of popularity, with a floor that keeps single clicks from topping the list
-        floor = np.quantile(middle[middle > 0], 0.75) if (middle > 0).any() else 1.0
-        self.trending = top_rows(popularity[:, 0] ** 2 / (middle + floor), limit)
-        age = now - table.created[: len(table)]
-        self.new = top_rows(np.where(eligible & np.isfinite(age), 1.0 / (1.0 + np.maximum(age, 0.0)), 0.0), limit)
-        self.by_category = _grouped(table.category[: len(table), 0], middle, len(table.categories))
-        self.by_brand = _grouped(table.brand[: len(table)], middle, len(table.brands))
-
-
-def _grouped(
-    codes: NDArray[np.int32], scores: NDArray[np.float64], groups: int, limit: int = 50
-) -> list[NDArray[np.int32]]:
-    """Return each group's rows by falling score, at most `limit`; rows without score or group are left out."""
-    rows = np.flatnonzero((codes >= 0) & (scores > 0)).astype(np.int32)
-    rows = rows[np.lexsort((rows, -scores[rows], codes[rows]))]
-    bounds = np.searchsorted(codes[rows], np.arange(groups + 1))
-    return [rows[a : min(b, a + limit)] for a, b in pairwise(bounds.tolist())]
+def _grouped(best: Rows, codes: NDArray[np.int32], groups: int) -> list[Rows]:
+    """Return each group's rows in their order, at most `SEGMENT_ITEMS`; `codes` are (n, of a row), -1 for none."""
+    rows, flat = np.repeat(best, codes.shape[1]), codes.ravel()
+    known = flat >= 0
+    rows, flat = rows[known], flat[known]
+    by_code = np.argsort(flat, kind="stable")
+    rows, flat = rows[by_code], flat[by_code]
+    bounds = np.searchsorted(flat, np.arange(groups + 1))
+    return [rows[a : min(b, a + SEGMENT_ITEMS)] for a, b in pairwise(bounds.tolist())]

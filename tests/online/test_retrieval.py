@@ -10,6 +10,7 @@ from online.core.decay import Decay
 from online.core.features import Retrieved
 from online.core.item_stats import ItemStats
 from online.core.item_table import ItemTable
+from online.core.leaning import leaning
 from online.core.policy_document import SOURCES
 from online.core.record import UserRecord
 from online.core.toplists import Toplists
@@ -59,7 +60,8 @@ def found_by(world: World, *names: str, record: UserRecord | None = None, sessio
 
 def ask(world: World, *names: str, record: UserRecord | None = None, session: str = "") -> Retrieved:
     rows = np.array([world.table.ids.codes[name] for name in session], np.int32)
-    query = Query(record or UserRecord(), list(session), rows, T0)
+    known = record or UserRecord()
+    query = Query(known, list(session), rows, leaning(world.table, known, rows, T0), T0)
     assert world.tops is not None
     return retrieve(world, world.tops, query, names or SOURCES)
 
@@ -121,6 +123,28 @@ def test_affinity_finds_the_popular_items_of_liked_categories_and_brands(world: 
     assert found_by(world, "affinity") == {}
 
 
+def test_a_guests_session_finds_what_is_popular_in_its_categories(world: World) -> None:
+    assert found_by(world, "affinity", session="d") == {"affinity": ["d", "e"]}
+
+
+@pytest.mark.parametrize("name", ["trending", "new"])
+def test_rare_segments_come_up_for_those_who_lean_to_them(name: str) -> None:
+    world = World(ItemTable(partitions=1))
+    for n in range(300):
+        age = float(n) if n < 290 else 1000.0 + n
+        category = "crowd" if n < 290 else "rare"
+        world.table.put(Item(item_id=f"i{n}", updated_at=T0, created_at=T0 - age, categories=[category]))
+    world.apply(Update(0, 1, {f"i{n}": ItemStats(T0, [300.0 - n] * 3, {}, T0, T0) for n in range(300)}, []))
+    world.refresh(T0)
+    fan = UserRecord(landmark=T0)
+    fan.affinities[1] = {"rare": [2.0] * 3}
+
+    def rare(record: UserRecord) -> int:
+        return sum(int(item[1:]) >= 290 for item in found_by(world, name, record=record)[name])
+
+    assert (rare(UserRecord()), rare(fan)) == (0, 10)
+
+
 def test_lists_hold_what_may_be_shown(world: World) -> None:
     everything = ["a", "b", "c", "d", "e"]
 
@@ -171,7 +195,8 @@ def test_each_retriever_names_a_bounded_number() -> None:
     row = np.array([599], np.int32)
 
     for name in SOURCES:
-        found = retrieve(world, world.tops, Query(record, ["599"], row, T0), [name])
+        query = Query(record, ["599"], row, leaning(world.table, record, row, T0), T0)
+        found = retrieve(world, world.tops, query, [name])
         assert 0 < len(found.rows) <= PER_RETRIEVER, name
 
 

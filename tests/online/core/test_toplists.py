@@ -26,6 +26,29 @@ def test_toplists_rank_by_decayed_popularity_and_group_by_facet() -> None:
     def names(rows: object) -> list[str]:
         return [table.ids.names[row] for row in rows]  # type: ignore[attr-defined]
 
-    assert names(tops.popular) == ["b", "c", "a"]
-    assert names(tops.by_category[table.categories.codes["x"]]) == ["b", "a"]
-    assert names(tops.by_brand[table.brands.codes["m"]]) == ["b", "c", "a"]
+    assert names(tops.popular.everybody) == ["b", "c", "a"]
+    assert names(tops.popular.by_facet[0][table.categories.codes["x"]]) == ["b", "a"]
+    assert names(tops.popular.by_facet[1][table.brands.codes["m"]]) == ["b", "c", "a"]
+
+
+def test_segments_hold_items_of_any_of_their_categories_and_of_a_price_tier() -> None:
+    table = ItemTable(partitions=1)
+    table.put(item("a", categories=["x", "y"], price=9.0))
+    table.put(item("b", categories=["y"], price=9.0))
+    table.apply(Update(0, 1, {name: ItemStats(T0, [2.0] * 3, {}, T0, T0) for name in "ab"}, []))
+
+    categories, brands, tiers = Toplists(table, T0).popular.by_facet
+
+    assert [rows.tolist() for rows in categories] == [[0], [0, 1]]
+    assert [rows.tolist() for rows in tiers] == [[0, 1]]
+    assert brands == []
+
+
+def test_what_was_popular_for_long_counts_beside_what_is_popular_for_days() -> None:
+    table = ItemTable(partitions=1)
+    for name in "abc":
+        table.put(item(name))
+    popularity = {"a": [0.0, 0.0, 40.0], "b": [0.0, 9.0, 20.0], "c": [0.0, 1.0, 1.0]}
+    table.apply(Update(0, 1, {name: ItemStats(T0, weights, {}, T0, T0) for name, weights in popularity.items()}, []))
+
+    assert Toplists(table, T0).popular.everybody.tolist() == [1, 0, 2]
