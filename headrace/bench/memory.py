@@ -139,7 +139,7 @@ def _items(n: int, seed: int) -> dict[str, Any]:
     scale = MILLION / n
     return {
         "n": len(vectors.ids),
-        "toplists": len(toplists.popular),
+        "toplists": len(toplists.popular.everybody),
         "mb_per_million": round(total * scale),
         "table_mb_per_million": round(of_table * scale),
         "ids_mb_per_million": round(of_ids * scale),

@@ -14,6 +14,7 @@ from headrace.bench.stream import Stream, messages
 from online.core.example import Example
 from online.core.features import NAMES, Retrieved, Scene, gather
 from online.core.item_table import ItemTable
+from online.core.leaning import leaning
 from online.core.partition import EVENTS, USER, PartitionFold
 from online.core.policy_document import SOURCES
 from online.core.rates import Rates
@@ -106,7 +107,8 @@ def _scenes(stream: Stream, history: int) -> list[Scene]:
         if len(session) < 2:
             continue
         rows = np.array([codes[item] for item in session], np.int32)
-        found = retrieve(world, tops, Query(record, session, rows, now), SOURCES)
+        query = Query(record, session, rows, leaning(world.table, record, rows, now), now)
+        found = retrieve(world, tops, query, SOURCES)
         if len(found.rows) < CANDIDATES:
             found = found.joined(Retrieved.unsourced(np.setdiff1d(filler, found.rows)[:CANDIDATES].astype(np.int32)))
         kept = Retrieved(found.rows[:CANDIDATES], found.scores[:CANDIDATES], found.ranks[:CANDIDATES])
