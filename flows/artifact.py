@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from online.ports import START, Artifact, ArtifactStore, Batch, CorruptArtifact, Fenced, Position
+from online.ports import START, Artifact, ArtifactStore, Batch, CorruptArtifact, Fenced, Position, UnsoundIndex
 
 from .log_source import TICK
 
@@ -27,7 +27,11 @@ class Model(Protocol):
         ...
 
     def files(self) -> Mapping[str, bytes | Path] | None:
-        """Return the files to publish, what serves and what a restart needs; None when there is nothing to serve."""
+        """Return the files to publish, what serves and what a restart needs; None when there is nothing to serve.
+
+        Raises:
+            UnsoundIndex: what would serve does not; the version before is to be kept.
+        """
         ...
 
     def summary(self) -> Mapping[str, Any]:
@@ -107,6 +111,8 @@ class ArtifactView:
             return
         try:
             self._publish(tenure, now)
+        except UnsoundIndex as error:
+            logger.error("keeping %s %d: %s", self._name, tenure.newest, error)
         except Fenced as fenced:
             logger.warning("%s", fenced)
             self._tenure = None

@@ -302,10 +302,17 @@ class VectorIndex(Protocol):
     """Nearest neighbours by cosine over an immutable set of labelled vectors."""
 
     def search(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the labels and cosines of the k nearest vectors, best first; query has shape (dim,)."""
+        """Return the labels and cosines of the k nearest vectors, best first; query has shape (dim,).
+
+        An approximate index may miss a few, and round its cosines to 0.01.
+        """
         ...
 
     def __len__(self) -> int: ...
+
+
+class UnsoundIndex(Exception):
+    """The index just built does not find what it holds; keep serving the one before."""
 
 
 class Artifact(NamedTuple):

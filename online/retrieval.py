@@ -46,7 +46,7 @@ def _vectors(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
     direction = vectors.query(query.record, query.session_items) if vectors is not None else None
     if vectors is None or direction is None:
         return _none()
-    labels, cosines = vectors.nearest.search(direction, PER_RETRIEVER)
+    labels, cosines = vectors.search(direction, PER_RETRIEVER)
     codes = world.table.ids.codes
     rows = np.array([codes.get(vectors.ids[label], -1) for label in labels.tolist()], np.int32)
     is_known = rows >= 0  # an item may be in the index before this worker has read of it

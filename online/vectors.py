@@ -40,6 +40,16 @@ class Vectors(NamedTuple):
         share = np.float32(len(known) / (len(known) + PROFILE_ITEMS))
         return _unit(share * session + (1 - share) * profile)
 
+    def search(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the labels and exact cosines of about the k items nearest to a unit vector, best first.
+
+        The index names them; it may keep vectors rounded, so that their cosines are computed again.
+        """
+        labels, _ = self.nearest.search(query, k)
+        cosines = self.matrix[labels] @ query  # (k,)
+        best = np.argsort(-cosines, kind="stable")
+        return labels[best], cosines[best]
+
     def _of_session(self, items: Sequence[str]) -> NDArray[np.float32] | None:
         """Return the mean direction of the items, recent ones (last) weighing more."""
         return self._mean(items, np.exp2(np.arange(1 - len(items), 1) / RECENCY_ITEMS))

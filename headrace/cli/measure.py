@@ -261,6 +261,42 @@ def memory(
     print_json(document) if as_json else print_table(document)
 
 
+@bench.command()
+@explained
+def ann(
+    items: Annotated[int, typer.Option(min=1000, help="Vectors.")] = 100_000,
+    dim: Annotated[int, typer.Option(min=2, help="Of a vector.")] = 64,
+    queries: Annotated[int, typer.Option(min=1, help="In each repeat.")] = 300,
+    repeats: Annotated[int, typer.Option(min=1, help="Of the timing; graphs take turns in each.")] = 5,
+    only: Annotated[str, typer.Option(help="Parts of names of what to compare, comma-separated.")] = "",
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """USearch against hnswlib and faiss: cost of a query at equal recall, build, file and opening.
+
+    Examples:
+
+        uv run --group ann headrace bench ann --json
+        uv run --group ann headrace bench ann --items 1000000 --repeats 3 --only served,hnswlib,faiss
+        headrace bench ann --only usearch
+    """
+    from importlib.util import find_spec
+
+    from headrace.bench.ann import ann as run
+    from headrace.bench.contender import CONTENDERS, LIBRARIES
+
+    parts = only.split(",")
+    chosen = [name for name in CONTENDERS if any(part in name for part in parts)]
+    if not chosen:
+        raise typer.BadParameter(f"nothing has a name with {only!r}: {', '.join(CONTENDERS)}", param_hint="--only")
+    missing = [library for library in LIBRARIES if find_spec(library) is None and any(library in c for c in chosen)]
+    if missing:
+        say(f"headrace: {' and '.join(missing)} not installed: uv sync --group ann, or --only usearch")
+        raise typer.Exit(2)
+    document = run(items=items, dim=dim, queries=queries, repeats=repeats, only=parts, seed=seed, progress=say)
+    print_json(document) if as_json else print_table(document)
+
+
 def _numbers(text: str, option: str) -> list[int]:
     try:
         numbers = [int(part) for part in text.split(",")]

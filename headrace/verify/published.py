@@ -41,12 +41,13 @@ class Edition:
         return Vectors(version, self.ids, self.matrix, labels, ExactIndex(self.matrix, np.arange(len(self.ids))))
 
 
-def clustered(n: int, dim: int, *, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return unit vectors (n, dim) about a centre per `CLUSTER_ITEMS` of them, as item vectors lie about tastes."""
-    centres = rng.standard_normal((max(1, n // CLUSTER_ITEMS), dim))
+def clustered(n: int, dim: int, *, rng: np.random.Generator, cluster_items: int = CLUSTER_ITEMS) -> NDArray[np.float32]:
+    """Return unit vectors (n, dim) about centres, as item vectors lie about tastes; a few centres have very many."""
+    centres = rng.standard_normal((max(1, n // cluster_items), dim))
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    popularity = 1.0 / (np.arange(len(centres)) + 10.0)
     noise = rng.standard_normal((n, dim)) * (NOISE / dim**0.5)
-    vectors = centres[rng.integers(len(centres), size=n)] + noise
+    vectors = centres[rng.choice(len(centres), n, p=popularity / popularity.sum())] + noise
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 

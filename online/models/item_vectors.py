@@ -27,7 +27,7 @@ CONTEXT_ITEMS = 4  # of a session's latest items each click is learned against
 SESSIONS = 50_000  # whose latest items are remembered, twice over
 
 BuildIndex = Callable[[NDArray[np.float32], NDArray[np.int64]], bytes]
-"""(vectors, labels) -> the bytes of a checked index file."""
+"""(vectors, labels) -> the bytes of a checked index file; raises `UnsoundIndex` when the check fails."""
 
 
 class ItemVectors:

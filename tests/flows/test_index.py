@@ -19,7 +19,7 @@ from online.core.record import UserRecord
 from online.core.update import UPDATES, SessionTouch, Update, encode_update
 from online.models.item_factors import ItemFactorsConfig
 from online.models.item_vectors import IDS_FILE, INDEX_FILE, MATRIX_FILE, STATE_FILE
-from online.ports import START, Batch
+from online.ports import START, Batch, UnsoundIndex
 from online.vectors import Vectors, read_vectors
 from online.world import VECTORS
 from schemas.item import Item, encode_item
@@ -229,6 +229,31 @@ def test_a_damaged_newest_version_is_passed_over(switched_log: Any, artifacts: F
     assert first is not None
     assert served(artifacts).version > newest.version
     assert served(artifacts).ids == ["a", "b", "c"]
+
+
+def test_a_graph_that_fails_its_check_is_not_published_and_the_next_one_is(
+    switched_log: Any, artifacts: FileArtifacts, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = iter([None, UnsoundIndex("self-recall 0.5"), None])
+
+    def build_checked(vectors: NDArray[np.float32], labels: NDArray[np.int64]) -> bytes:
+        failure = next(answers)
+        if failure is not None:
+            raise failure
+        return build_exact(vectors, labels)
+
+    clock = Clock()
+    view = vectors_view(artifacts=artifacts, build_index=build_checked, clock=clock, config=CONFIG)
+    view.adopt(0)
+    published = []
+    for names in (["a", "b"], ["c"], ["d"]):
+        put(switched_log, *names)
+        read_all(view, switched_log)
+        publish(view, clock)
+        published.append(list(served(artifacts).ids))
+
+    assert published == [["a", "b"], ["a", "b"], ["a", "b", "c", "d"]]
+    assert "keeping vectors 1: self-recall 0.5" in caplog.text
 
 
 def test_the_dataflow_publishes(switched_log: Any, artifacts: FileArtifacts) -> None:
