@@ -250,6 +250,6 @@ def _utilities(
     world: World, request: SlateRequest, features: NDArray[np.float32], shift: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
     if request.policy.ranker == "popularity":
-        return features[:, INDEX["popularity"]].astype(np.float64)
+        return features[:, INDEX["standing"]].astype(np.float64)
     utilities = world.ranker.utilities(features, request.surface, request.policy.values.get(request.surface))
     return utilities if shift is None else utilities + features.astype(np.float64) @ shift

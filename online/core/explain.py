@@ -21,6 +21,7 @@ _REASONS = {
     "brand_recent": ("your_brand", "Because you lately look at {brand}"),
     "brand_lasting": ("your_brand", "Because you like {brand}"),
     "price_tier_lasting": ("your_price", "In your price range"),
+    "standing": ("popular", "Popular now"),
     "popularity": ("popular", "Popular now"),
     "trend": ("trending", "Trending now"),
     "ctr": ("popular", "Popular now"),

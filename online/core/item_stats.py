@@ -22,6 +22,7 @@ class ItemStats(msgspec.Struct, array_like=True, gc=False):
     first_time: float = 0.0
     last_time: float = 0.0
     received: float = 0.0  # the latest `received_at` folded in
+    total: float = 0.0  # popularity that does not decay
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -50,7 +51,7 @@ def count_item(
     """
     if received_at > stats.received:
         if not stats.popularity or 0.0 < stats.received < received_at - expiry_s:  # as `is_over`, for every event
-            stats.popularity, stats.counts = [0.0] * len(factors), {}
+            stats.popularity, stats.counts, stats.total = [0.0] * len(factors), {}, 0.0
             stats.landmark, stats.first_time, stats.last_time = landmark, time, 0.0
         stats.received = received_at
     if stats.landmark != landmark:
@@ -62,6 +63,7 @@ def count_item(
         popularity = stats.popularity
         for i, factor in enumerate(factors):
             popularity[i] += weight * shares[i] * factor
+        stats.total += weight * shares[-1]
     counts = stats.counts
     counts[type_code] = counts.get(type_code, 0.0) + shares[-1] * factors[-1]
     if time > stats.last_time:

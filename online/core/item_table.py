@@ -49,7 +49,8 @@ class ItemTable:
     """Everything ranking reads of items, one row each. Rows are never reused: a deleted item stays, ineligible.
 
     Arrays have spare capacity; only the first `len(table)` rows count. `statistics[p, row]` holds partition p's
-    popularity per half-life, then decayed impressions, clicks, carts and purchases, against `landmark`; `totals`
+    popularity per half-life, then decayed impressions, clicks, carts and purchases, against `landmark`, and last the
+    popularity that does not decay; `totals`
     is their sum over partitions in fixed order.
     """
 
@@ -61,7 +62,7 @@ class ItemTable:
         self.regions = Vocabulary()
         self.documents: dict[str, Item] = {}
         self.halves = len(self.decay.rates)
-        width = self.halves + len(_COUNTED)
+        width = self.halves + len(_COUNTED) + 1
         self.statistics = np.zeros((partitions, GROWTH, width))
         self.totals = np.zeros((GROWTH, width))
         self.category = np.full((GROWTH, CATEGORIES_PER_ITEM), -1, np.int32)
@@ -134,12 +135,13 @@ class ItemTable:
             values[i] = weight * factors[i]
         for i, code in enumerate(_COUNTED, start=self.halves):
             values[i] = stats.counts.get(code, 0.0) * factors[-1]
+        values[-1] = stats.total
         self.totals[row] = self.statistics[:, row].sum(axis=0)
         self.created[row] = min(self.created[row], stats.first_time)
 
     def _rebase(self, landmark: float) -> None:
         factors = np.exp(-np.array(self.decay.rates) * (landmark - self.landmark))
-        scale = np.concatenate([factors, np.repeat(factors[-1], len(_COUNTED))])
+        scale = np.concatenate([factors, np.repeat(factors[-1], len(_COUNTED)), [1.0]])
         self.statistics *= scale
         self.totals *= scale
         self.landmark = landmark
@@ -152,6 +154,17 @@ class ItemTable:
         """Return the decayed impressions of rows at `now`, shape (len(rows),)."""
         counted: NDArray[np.float64] = self.totals[rows, self.halves] * self.fading(now)[-1]
         return counted
+
+    def standing(self, rows: NDArray[np.int32], now: float) -> NDArray[np.float64]:
+        """Return the logarithmic popularity of rows, that of days and that of all their time added up.
+
+        Either alone fails somewhere: where little happens, days hold nearly nothing, and where fashions change the past
+        misleads. In a sum of logarithms the one that tells items apart decides.
+        """
+        middle = self.halves // 2
+        logs: NDArray[np.float64] = np.log1p(self.totals[rows, middle] * self.fading(now)[middle])
+        logs += np.log1p(self.totals[rows, -1])
+        return logs
 
     def fading(self, now: float) -> NDArray[np.float64]:
         """Return what popularity totals are multiplied by to count at `now`: (half-lives,).

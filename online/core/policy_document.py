@@ -15,11 +15,11 @@ SOURCES = ("session_knn", "vectors", "affinity", "trending", "popular", "new")
 class Policy:
     """One policy.
 
-    `ranker` is `learned` (the served model) or `popularity` (the decayed popularity feature alone). `thompson` is how
-    many standard deviations of the ranker's posterior one of the draw counts, 0 for none. `new_items` is the budget of
-    the exploration pool, surface -> share of its draws; a surface it does not name has `slots.pool`. `pins` are
-    position, counted from 1, -> item. `values` is what outcomes are worth by surface, where that is not the common
-    opinion.
+    `ranker` is `learned` (the served model) or `popularity` (popularity alone, that of days and of all time).
+    `thompson` is how many standard deviations of the ranker's posterior one of the draw counts, 0 for none. `new_items`
+    is the budget of the exploration pool, surface -> share of its draws; a surface it does not name has `slots.pool`.
+    `pins` are position, counted from 1, -> item. `values` is what outcomes are worth by surface, where that is not the
+    common opinion.
     """
 
     policy_id: str

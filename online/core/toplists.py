@@ -34,22 +34,11 @@ class Toplists:
         eligible = table.is_eligible(rows, now)
         popularity = table.popularity(now)[: len(rows)] * eligible[:, None]
         self.computed_at = now
-        self.popular = _toplist(table, standing(popularity), limit, len(rows))
+        self.popular = _toplist(table, table.standing(rows, now) * eligible, limit, len(rows))
         self.trending = _toplist(table, _rise(popularity), limit, RISING_ITEMS)
         age = np.maximum(now - table.created[: len(rows)], 0.0)
         youth = np.where(eligible & np.isfinite(age), 1.0 / (1.0 + age), 0.0)
         self.new = _toplist(table, youth, limit, RISING_ITEMS)
-
-
-def standing(popularity: Floats) -> Floats:
-    """Return the logarithmic popularity of items (n,), that of days and that of all their time added up.
-
-    Either alone fails somewhere: where little happens, days hold nearly nothing, and where fashions change the past
-    misleads. A sum of logarithms lets the one that tells items apart decide.
-    """
-    logs: Floats = np.log1p(popularity)
-    total: Floats = logs[:, logs.shape[1] // 2] + logs[:, -1]
-    return total
 
 
 def _rise(popularity: Floats) -> Floats:

@@ -94,7 +94,7 @@ class Candidates:
             theirs = qualities[name].ndcg
             if ours is not None and theirs is not None:
                 gain.learn_one(theirs - ours)
-        self.progress[POPULARITY].learn_one(self._quality(rows.features[:, INDEX["popularity"]], rows))
+        self.progress[POPULARITY].learn_one(self._quality(rows.features[:, INDEX["standing"]], rows))
         rate = (self.clicks + 1.0) / (self.rows + 20.0)
         self.progress[RATE].learn_one(self._quality(np.full(len(rows.clicked), np.log(rate / (1.0 - rate))), rows))
         policy = POLICIES.get(example.policy_id)

@@ -88,3 +88,12 @@ def test_unknown_unavailable_deleted_and_expired_items_are_not_eligible() -> Non
     shown = table.is_eligible(np.arange(len(table), dtype=np.int32), T0)
 
     assert [table.ids.names[i] for i in np.flatnonzero(shown)] == ["ok"]
+
+
+def test_what_stands_is_popular_for_days_and_has_been_for_long_as_sums_over_partitions() -> None:
+    table = ItemTable(partitions=2)
+    for partition, (days, total) in enumerate([(2.0, 10.0), (1.0, 5.0)]):
+        table.apply(Update(partition, 1, {"a": ItemStats(0.0, [0.0, days, 0.0], {}, T0, T0, total=total)}, []))
+
+    now = table.landmark + 3 * 86_400
+    assert table.standing(np.array([0], np.int32), now) == pytest.approx([np.log1p(1.5) + np.log1p(15.0)])

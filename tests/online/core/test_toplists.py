@@ -48,7 +48,8 @@ def test_what_was_popular_for_long_counts_beside_what_is_popular_for_days() -> N
     table = ItemTable(partitions=1)
     for name in "abc":
         table.put(item(name))
-    popularity = {"a": [0.0, 0.0, 40.0], "b": [0.0, 9.0, 20.0], "c": [0.0, 1.0, 1.0]}
-    table.apply(Update(0, 1, {name: ItemStats(T0, weights, {}, T0, T0) for name, weights in popularity.items()}, []))
+    popularity = {"a": (0.0, 40.0), "b": (9.0, 20.0), "c": (1.0, 1.0)}
+    stats = {i: ItemStats(T0, [0.0, days, 0.0], {}, T0, T0, total=total) for i, (days, total) in popularity.items()}
+    table.apply(Update(0, 1, stats, []))
 
     assert Toplists(table, T0).popular.everybody.tolist() == [1, 0, 2]

@@ -31,7 +31,7 @@ def test_every_row_of_a_slate_is_scored_before_any_is_learned() -> None:
     for name in SIDE_BY_SIDE:
         progress = candidates.progress[name]
         assert (progress.log_loss.get(), progress.auc.get(), progress.ndcg.get()) == expected
-    popular = quality(rows.features[:, INDEX["popularity"]], rows.clicked, rows.weights)
+    popular = quality(rows.features[:, INDEX["standing"]], rows.clicked, rows.weights)
     assert candidates.progress[POPULARITY].ndcg.get() == popular.ndcg
 
 
