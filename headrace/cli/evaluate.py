@@ -63,6 +63,48 @@ def users(
     print_json(document) if as_json else print_table(document)
 
 
+class Mode(StrEnum):
+    """Whether the models learn while they are scored."""
+
+    static = "static"
+    streaming = "streaming"
+
+
+@evaluate.command()
+@explained
+def sessions(
+    train: Annotated[Path, typer.Option(help="NDJSON, Parquet or CSV file of sessions to learn.")],
+    test: Annotated[Path, typer.Option(help="File of the sessions to score: every prefix of each is a case.")],
+    valid: Annotated[Path | None, typer.Option(help="Sessions to tune on, scored in the same way.")] = None,
+    mode: Annotated[Mode, typer.Option(help="Static: learn train only. Streaming: predict, then learn.")] = Mode.static,
+    repeats: Annotated[
+        Repeats, typer.Option(help="Excluded: the item a session is at is not shown, and a miss as a target.")
+    ] = Repeats.allowed,
+    mapping: Format = "auto",
+    seed: Seed = 7,
+    as_json: Json = False,
+) -> None:
+    """Score the next item of sessions: the learned blend, session-kNN, sequential rules and popularity.
+
+    Examples:
+
+        headrace evaluate sessions --train train.parquet --test test.parquet --json
+        headrace evaluate sessions --train train.parquet --test test.parquet --mode streaming --repeats excluded
+    """
+    from headrace.session_evaluation import evaluate_sessions
+
+    document = evaluate_sessions(
+        train,
+        test,
+        valid,
+        is_streaming=mode is Mode.streaming,
+        repeats=repeats is Repeats.allowed,
+        mapping=mapping,
+        seed=seed,
+    )
+    print_json(document) if as_json else print_table(document)
+
+
 def _moment(text: str, option: str) -> float:
     """Return epoch seconds; a date without a zone is UTC."""
     try:

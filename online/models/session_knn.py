@@ -1,9 +1,11 @@
 """Streaming session-kNN: VMIS-kNN made incremental.
 
-Source: Kersbergen, Sprangers, Schelter, "Serenade - Low-Latency Session-Based Recommendation in e-Commerce at
-Scale" (SIGMOD 2022), algorithm 2. There the index is rebuilt every night; here one click changes the items of
-one session and the ring of one item. Sessions are numbered as they begin; number n lives in slot n mod
-`sessions`, so the oldest session makes room for the newest, and a posting is known to be stale by its number.
+Sources: Kersbergen, Sprangers, Schelter, "Serenade - Low-Latency Session-Based Recommendation in e-Commerce at Scale"
+(SIGMOD 2022), algorithm 2. There the index is rebuilt every night; here one click changes the items of one session and
+the ring of one item. Sessions are numbered as they begin; number n lives in slot n mod `sessions`, so the oldest one
+makes room for the newest, and a posting is known to be stale by its number. The weights by recency within the session
+and by the steps between an item and the match are those of Garg et al., "Sequence and Time Aware Neighborhood for
+Session-based Recommendations: STAN" (SIGIR 2019), and of VSTAN (Ludewig, Mauro, Latifi, Jannach, UMUAI 2021).
 
 What is kept is ordered by the times of clicks, not by their arrival. So the order of arrival changes no answer, apart
 from which of the oldest sessions is the first to make room, and from what bounds have already cut when two sessions
@@ -19,6 +21,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from online.core.decay import DAY_S
 from online.core.kernel import extended
 from online.models.session_knn_kernel import (
     BEGUN,
@@ -30,6 +33,7 @@ from online.models.session_knn_kernel import (
     USED,
     Postings,
     Sessions,
+    context,
     insert,
     learn,
     move,
@@ -44,7 +48,8 @@ class SessionKnnConfig:
     sessions: how many are kept; postings: the most recent sessions kept per item (the paper's m);
     session_length: the most recent distinct items kept per session; neighbours: how many of the most similar
     sessions vote (the paper's k); half_life_s: a session's similarity halves with each such time since its
-    last click (None: no decay).
+    last click (None: no decay); recency: clicks of the session over which an item's part in the similarity falls
+    to 1/e; distance: steps from the match over which a neighbour's vote falls to 1/e.
 
     Raises:
         ValueError: a bound is not positive, or there are 2^31 sessions or more.
@@ -54,10 +59,15 @@ class SessionKnnConfig:
     postings: int = 500
     session_length: int = 32
     neighbours: int = 100
-    half_life_s: float | None = None
+    half_life_s: float | None = 30 * DAY_S
+    recency: float = 1.5
+    distance: float = 2.5
 
     def __post_init__(self) -> None:
         bounds = (self.sessions, self.postings, self.session_length, self.neighbours)
+        if self.recency <= 0 or self.distance <= 0:
+            msg = f"recency and distance of a session index must be positive: {self}"
+            raise ValueError(msg)
         if min(bounds) < 1 or self.sessions >= 2**31 or (self.half_life_s is not None and self.half_life_s <= 0):
             msg = f"bounds of a session index must be positive, and sessions below 2^31: {self}"
             raise ValueError(msg)
@@ -107,8 +117,7 @@ class SessionKnn:
         Both counts run over the whole stream. The 1 keeps an item that every session has above 0, as happens
         in the first minutes of a stream.
         """
-        rings = self._postings.rings
-        counts = np.array([rings[r, COUNT] if 0 <= r < len(rings) else 0 for r in rows], np.float64)
+        counts = self.session_counts(rows)
         begun = float(self._postings.counters[BEGUN] - self._postings.counters[MOVED])
         return np.where(counts > 0, np.log1p(begun / np.maximum(counts, 1.0)), 0.0)
 
@@ -177,13 +186,25 @@ class SessionKnn:
         move(self._sessions, self._postings, most, np.uint64(old), np.uint64(new))
 
     def query(
-        self, items: NDArray[np.int32], *, now: float, limit: int
+        self, items: NDArray[np.int32], *, now: float, limit: int, own: int | None = None
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return up to `limit` item rows and their scores for a session, best first, ties by lower row.
 
         `items` are the session's rows, oldest first; the nine most recent distinct ones count, and rows never
         learned match nothing. Items of the session itself may be returned: the caller excludes what it must.
-        `now` is epoch seconds and matters when similarity decays.
+        `now` is epoch seconds and matters when similarity decays. `own` is the session's key, where it may be in the
+        index: a session is no neighbour of its own.
+
+        Raises:
+            ValueError: `limit` is not positive.
+        """
+        rows, scores, _ = self.votes(items, now=now, limit=limit, own=own)
+        return rows, scores
+
+    def votes(
+        self, items: NDArray[np.int32], *, now: float, limit: int, own: int | None = None
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return what `query` does, and per row the votes of neighbours where it directly follows the match.
 
         Raises:
             ValueError: `limit` is not positive.
@@ -191,18 +212,38 @@ class SessionKnn:
         if limit < 1:
             msg = f"limit must be positive, not {limit}"
             raise ValueError(msg)
-        half_life = self.config.half_life_s or 0.0
-        recent = np.array(items, np.int32)
+        config = self.config
         return query(
             self._sessions,
             self._postings,
-            self.config.postings,
-            self.config.neighbours,
-            half_life,
-            recent,
+            config.postings,
+            config.neighbours,
+            config.half_life_s or 0.0,
+            config.recency,
+            config.distance,
+            np.array(items, np.int32),
             now,
             limit,
+            own is not None,
+            np.uint64(own or 0),
         )
+
+    def context(self, session: int, timestamp: float) -> NDArray[np.int32]:
+        """Return the distinct items a session has clicked up to `timestamp`, by their last clicks, oldest first.
+
+        >>> knn = SessionKnn(SessionKnnConfig(sessions=100))
+        >>> for item, timestamp in [(3, 1.0), (5, 2.0), (3, 4.0), (7, 9.0)]:
+        ...     knn.learn_one(1, item, timestamp)
+        >>> knn.context(1, 4.0).tolist(), knn.context(2, 4.0).tolist()
+        ([5, 3], [])
+        """
+        return context(self._sessions, np.uint64(session), timestamp)
+
+    def session_counts(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return how many sessions of the whole stream had each row; shape (len(rows),)."""
+        rings = self._postings.rings
+        known = np.minimum(rows, len(rings) - 1)
+        return np.where((rows >= 0) & (rows < len(rings)), rings[known, COUNT], 0).astype(np.float64)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as arrays (copies, no longer than what is in use)."""

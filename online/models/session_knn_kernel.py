@@ -25,7 +25,7 @@ class Sessions(NamedTuple):
     keys: NDArray[np.uint64]  # (sessions,)
     times: NDArray[np.float64]  # (sessions,) epoch seconds of the last click
     counts: NDArray[np.int64]  # (sessions,) distinct items ever held, or GONE
-    items: NDArray[np.int32]  # (sessions, session_length) in no order
+    items: NDArray[np.int32]  # (sessions, session_length) oldest first, at the same time by row
     item_times: NDArray[np.float64]  # (sessions, session_length) epoch seconds of the last click on each
     table: NDArray[np.int32]  # (power of two of at least twice the sessions,)
 
@@ -203,15 +203,39 @@ def _click(sessions: Sessions, postings: Postings, slot: int, row: int, time: fl
     else:
         at = held
         if held == length:
-            at = int(np.argmin(times))
+            at = 0
             if time < times[at]:
                 return
             is_counted = _withdraw(sessions, postings, row, slot, most)  # it was dropped
         sessions.counts[slot] = count + 1
+    while at + 1 < held and _is_before(times[at + 1], items[at + 1], time, row):
+        items[at], times[at] = items[at + 1], times[at + 1]
+        at += 1
+    while at > 0 and _is_before(time, row, times[at - 1], items[at - 1]):
+        items[at], times[at] = items[at - 1], times[at - 1]
+        at -= 1
     items[at], times[at] = row, time
     if not is_counted:
         postings.rings[row, COUNT] += 1
     _post(sessions, postings, row, slot, time, most)
+
+
+@kernel
+def _is_before(time: float, row: int, other_time: float, other_row: int) -> bool:
+    return bool(time < other_time or (time == other_time and row < other_row))
+
+
+@kernel
+def context(sessions: Sessions, key: np.uint64, time: float) -> NDArray[np.int32]:
+    """Return the items a session clicked no later than `time`: rows, oldest first."""
+    at = _find(sessions, key)
+    if sessions.table[at] == 0:
+        return np.empty(0, np.int32)
+    slot = int(sessions.table[at]) - 1
+    held = min(sessions.counts[slot], sessions.items.shape[1])
+    while held > 0 and sessions.item_times[slot, held - 1] > time:
+        held -= 1
+    return sessions.items[slot, :held].copy()
 
 
 @kernel
@@ -277,25 +301,40 @@ def query(
     most: int,
     neighbours: int,
     half_life: float,
+    recency: float,
+    distance: float,
     items: NDArray[np.int32],
     now: float,
     limit: int,
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return rows and scores of the best items for a session (oldest item first); half-life 0: no decay."""
+    has_own: bool,
+    own: np.uint64,
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return rows, scores and successor votes of the best items for a session (oldest item first); half-life 0: none.
+
+    Successor votes count only items that directly follow the match.
+    """
     recent = _recent(items)
-    numbers, similarities, matches = _similar(sessions, postings, most, recent)
+    numbers, similarities, matches = _similar(sessions, postings, most, recent, recency)
+    if has_own:
+        at = _find(sessions, own)
+        for c in range(numbers.size if sessions.table[at] != 0 else 0):
+            if numbers[c] % sessions.keys.size == sessions.table[at] - 1:
+                numbers[c], similarities[c], matches[c] = numbers[-1], similarities[-1], matches[-1]
+                numbers, similarities, matches = numbers[:-1], similarities[:-1], matches[:-1]
+                break
     if half_life > 0.0:
         for c in range(numbers.size):
             age = now - sessions.times[numbers[c] % sessions.keys.size]
             similarities[c] *= 2.0 ** (-max(age, 0.0) / half_life)
     slots = numbers % sessions.keys.size
     nearest = _best(similarities, sessions.times[slots], sessions.keys[slots], neighbours)
-    rows, scores = _vote(sessions, numbers[nearest], similarities[nearest], matches[nearest])
+    rows, votes = _vote(sessions, numbers[nearest], similarities[nearest], matches[nearest], recent, distance)
+    scores = votes[:, 0].copy()
     begun = float(postings.counters[BEGUN] - postings.counters[MOVED])
     for c in range(rows.size):
         scores[c] *= np.log1p(begun / postings.rings[rows[c], COUNT])
     best = _best(scores, -rows, -rows, limit)
-    return rows[best].astype(np.int32), scores[best].astype(np.float32)
+    return rows[best].astype(np.int32), scores[best].astype(np.float32), votes[best, 1].astype(np.float32)
 
 
 @kernel
@@ -330,7 +369,7 @@ def _table(n: int) -> NDArray[np.int32]:
 
 @kernel
 def _similar(
-    sessions: Sessions, postings: Postings, most: int, recent: NDArray[np.int32]
+    sessions: Sessions, postings: Postings, most: int, recent: NDArray[np.int32], recency: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
     """Return numbers, similarities and match positions (1 = newest item) of sessions that share an item."""
     arena, rings, counters = postings.arena, postings.rings, postings.counters
@@ -345,7 +384,7 @@ def _similar(
         if not 0 <= recent[p] < rings.shape[0]:
             continue
         ring, size = rings[recent[p]], _size(rings[recent[p], LEVEL], most)
-        weight = (recent.size - p) / recent.size
+        weight = np.exp(-p / recency)
         for i in range(ring[HELD]):
             age = (newest - np.int64(arena[_entry(ring, i, size)])) & NUMBER
             if age >= kept:
@@ -367,24 +406,36 @@ def _vote(
     numbers: NDArray[np.int64],
     similarities: NDArray[np.float64],
     matches: NDArray[np.int64],
+    recent: NDArray[np.int32],
+    distance: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the rows the neighbours hold, and per row the sum of its holders' similarity x match weight."""
+    """Return the rows the neighbours hold, and per row the sum of its holders' similarity x match weight.
+
+    Two sums: every holder's, fading with the steps between the item and the match; and that of holders where the item
+    directly follows the match.
+    """
     n_slots, length = sessions.items.shape
-    rows, scores = np.empty(numbers.size * length, np.int64), np.zeros(numbers.size * length, np.float64)
+    rows, votes = np.empty(numbers.size * length, np.int64), np.zeros((numbers.size * length, 2), np.float64)
+    fading = np.exp(-np.arange(length + 1) / distance)
     table = _table(rows.size)
     n = 0
     for c in range(numbers.size):
         slot = numbers[c] % n_slots
         weight = similarities[c] * (1.0 - 0.1 * matches[c])
-        for i in range(min(sessions.counts[slot], length)):
+        held = min(sessions.counts[slot], length)
+        # -1, before all others, where the session holds that click no more.
+        match = _index(sessions.items[slot], held, recent[matches[c] - 1])
+        for i in range(held):
             row = int(sessions.items[slot, i])
             at = _probe(table, rows, row)
             if table[at] == 0:
                 rows[n] = row
                 n += 1
                 table[at] = n
-            scores[table[at] - 1] += weight
-    return rows[:n], scores[:n]
+            votes[table[at] - 1, 0] += weight * fading[abs(i - match)]
+            if match >= 0 and i == match + 1:
+                votes[table[at] - 1, 1] += weight
+    return rows[:n], votes[:n]
 
 
 @kernel

@@ -334,3 +334,23 @@ def test_evaluate_users_prints_one_object_and_refuses_a_cut_behind_the_end(run: 
     assert (document["cut"], document["new_users"], document["repeats"]) == (1_700_000_015, 5, "excluded")
     assert document["users"]["0"]["n"] == 5
     assert "--cut" in refused(run(*words, "--cut", "2024-01-01"))
+
+
+def test_evaluate_sessions_prints_one_object_and_refuses_files_without_sessions(run: Run, tmp_path: Path) -> None:
+    files = {}
+    for name, sessions in (("train", range(20)), ("test", range(20, 26))):
+        rows = [f"{s},{pos},{10 * (s % 4) + pos}" for s in sessions for pos in range(3)]
+        files[name] = tmp_path / f"{name}.csv"
+        files[name].write_text("\n".join(["session,pos,item", *rows]), encoding="utf-8")
+    single = tmp_path / "single.csv"
+    single.write_text("session,pos,item\n1,0,5\n", encoding="utf-8")
+    words = ("evaluate", "sessions", "--train", str(files["train"]), "--json")
+
+    status, out, err = run(*words, "--test", str(files["test"]), "--valid", str(files["test"]), "--mode", "streaming")
+
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert (found["n"], found["hr@20"], found["static"]["n"], found["valid"]["n"]) == (12, 1.0, 12, 12)
+    assert {"own_session_gain", "own_session_gain_ci", "other_sessions_gain", "other_sessions_gain_ci"} <= set(found)
+    assert "--test" in refused(run(*words, "--test", str(single)))
+    assert "gone.csv" in refused(run(*words, "--test", str(tmp_path / "gone.csv")))

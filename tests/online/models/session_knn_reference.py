@@ -26,13 +26,16 @@ class ReferenceSessionKnn:
         postings: int,
         session_length: int,
         neighbours: int,
-        half_life_s: float | None = None,
+        half_life_s: float | None = 30 * 86_400.0,
+        recency: float = 1.5,
+        distance: float = 2.5,
     ) -> None:
         self.bound = sessions
         self.most = postings
         self.length = session_length
         self.neighbours = neighbours
         self.half_life_s = half_life_s
+        self.recency, self.distance = recency, distance
         self.begun = self.moved = 0
         self.live: dict[int, Session] = {}
         self.postings: defaultdict[int, list[tuple[float, Session]]] = defaultdict(list)  # oldest first
@@ -59,7 +62,7 @@ class ReferenceSessionKnn:
         elif len(session.items) < self.length:
             session.items.append([item, timestamp])
         else:
-            oldest = min(session.items, key=lambda pair: pair[1])
+            oldest = min(session.items, key=lambda pair: (pair[1], pair[0]))
             if timestamp < oldest[1]:
                 return
             oldest[:] = [item, timestamp]
@@ -93,13 +96,13 @@ class ReferenceSessionKnn:
             self._click(target, int(item), time)
         target.time = max(target.time, session.time)
 
-    def query(self, items: Sequence[int], now: float, limit: int) -> list[tuple[int, float]]:
+    def query(self, items: Sequence[int], now: float, limit: int, own: int | None = None) -> list[tuple[int, float]]:
         recent = list(dict.fromkeys(reversed(items)))[:9]
         similarity: dict[Session, float] = {}
         match: dict[Session, int] = {}
         for position, item in enumerate(recent, start=1):
-            for session in [s for _, s in self.postings.get(item, ()) if self.is_live(s)]:
-                weight = (len(recent) - position + 1) / len(recent)
+            for session in [s for _, s in self.postings.get(item, ()) if self.is_live(s) and s.key != own]:
+                weight = math.exp(-(position - 1) / self.recency)
                 similarity[session] = similarity.get(session, 0.0) + weight
                 match.setdefault(session, position)
         if self.half_life_s is not None:
@@ -108,8 +111,12 @@ class ReferenceSessionKnn:
         nearest = sorted(similarity, key=lambda s: (similarity[s], s.time, s.key), reverse=True)[: self.neighbours]
         votes: defaultdict[int, float] = defaultdict(float)
         for session in nearest:
-            for item, _ in session.items:
-                votes[int(item)] += similarity[session] * (1.0 - 0.1 * match[session])
+            held = [int(item) for item, _ in sorted(session.items, key=lambda pair: (pair[1], pair[0]))]
+            shared = recent[match[session] - 1]
+            match_at = held.index(shared) if shared in held else -1
+            for at, item in enumerate(held):
+                steps = abs(at - match_at)
+                votes[item] += similarity[session] * (1.0 - 0.1 * match[session]) * math.exp(-steps / self.distance)
         scores = {
             item: vote * math.log1p((self.begun - self.moved) / self.item_sessions[item])
             for item, vote in votes.items()

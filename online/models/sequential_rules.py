@@ -1,0 +1,189 @@
+"""Sequential rules: what follows an item in sessions, what precedes it, and what those come with.
+
+Sources: Kamehkhosh, Jannach, Ludewig, "A Comparison of Frequent Pattern Techniques and a Deep Learning Method for
+Session-Based Recommendation" (RecTemp 2017), sequential rules: a click adds 1/steps to the rule from each item clicked
+that many steps before it. Here both directions are kept, weights halve with time, and the weakest rule of a full item
+makes room: so each click costs a few additions, and memory is bounded. Two hops are the second step of a random walk
+over both directions, as of Cooper et al., "Random Walks in Recommender Systems" (WWW 2014): they reach what no session
+has had together yet.
+
+Shares are of an item's weights plus a prior of half a fresh click, so that a rule seen once is no certainty, and one
+not seen for long fades.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from online.core.decay import DAY_S
+from online.core.kernel import extended
+from online.models.sequential_rules_kernel import HELD, RECENT, Rules, follow, learn, recent_clicks
+
+
+@dataclass(frozen=True, slots=True)
+class SequentialRulesConfig:
+    """Bounds and decay.
+
+    width: rules kept per item, both directions together; depth: steps back that a click is learned from;
+    half_life_s: of rules; recent_half_life_s: of an item's recent clicks.
+
+    Raises:
+        ValueError: one of them is not positive.
+    """
+
+    width: int = 64
+    depth: int = 10
+    half_life_s: float = 30 * DAY_S
+    recent_half_life_s: float = DAY_S
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.depth, self.half_life_s, self.recent_half_life_s) <= 0:
+            msg = f"bounds and half-lives of rules must be positive: {self}"
+            raise ValueError(msg)
+
+
+class Followers(NamedTuple):
+    """Candidates by rules and their shares, a column each for: after the session's last item, before it, after earlier
+    items, before them, over two hops."""
+
+    rows: NDArray[np.int32]  # (c,)
+    shares: NDArray[np.float64]  # (c, 5)
+
+
+class SequentialRules:
+    """Rules between items that follow each other; items are dense rows.
+
+    >>> rules = SequentialRules(SequentialRulesConfig())
+    >>> for item in (4, 7):
+    ...     rules.learn_one(np.array([3], np.int32), item, timestamp=0.0)
+    >>> rules.learn_one(np.array([3], np.int32), 4, timestamp=0.0)
+    >>> found = rules.query(np.array([3], np.int32), now=0.0, limit=10)
+    >>> found.rows.tolist(), found.shares[:, 0].round(2).tolist()
+    ([4, 7, 3], [0.57, 0.29, 0.0])
+    """
+
+    def __init__(self, config: SequentialRulesConfig) -> None:
+        self.config = config
+        self._rules = _empty(64, 4 * config.depth * config.width)
+
+    def learn_one(self, context: NDArray[np.int32], item: int, timestamp: float) -> None:
+        """Learn that row `item` was clicked after `context`, the session's distinct rows, oldest first.
+
+        Raises:
+            ValueError: the row is negative.
+        """
+        if item < 0:
+            msg = f"an item row is negative: {item}"
+            raise ValueError(msg)
+        self._make_room(1 + max(item, int(context.max(initial=0))))
+        config = self.config
+        learn(
+            self._rules,
+            np.array(context, np.int32),
+            item,
+            timestamp,
+            config.depth,
+            config.width,
+            config.half_life_s,
+            config.recent_half_life_s,
+        )
+
+    def _make_room(self, n_items: int) -> None:
+        rules = self._rules
+        known = len(rules.times)
+        if n_items > known:
+            more = max(n_items, 2 * known)
+            rules = rules._replace(
+                blocks=extended(rules.blocks, more),
+                times=extended(rules.times, more),
+                clicks=extended(rules.clicks, more),
+            )
+        needed = int(rules.used[0]) + 2 * self.config.depth * self.config.width
+        if needed > len(rules.items):
+            rules = rules._replace(
+                items=extended(rules.items, 2 * needed),
+                forward=extended(rules.forward, 2 * needed),
+                backward=extended(rules.backward, 2 * needed),
+            )
+        self._rules = rules
+
+    def query(self, context: NDArray[np.int32], *, now: float, limit: int) -> Followers:
+        """Return up to `limit` candidates for a session of distinct rows, oldest first, in no order.
+
+        Raises:
+            ValueError: `limit` is not positive.
+        """
+        if limit < 1:
+            msg = f"limit must be positive, not {limit}"
+            raise ValueError(msg)
+        return Followers(*follow(self._rules, np.array(context, np.int32), now, self.config.half_life_s, limit))
+
+    def recent_clicks(self, rows: NDArray[np.int32], now: float) -> NDArray[np.float64]:
+        """Return the decayed number of clicks on each row: (len(rows),)."""
+        return recent_clicks(self._rules, np.array(rows, np.int32), now, self.config.recent_half_life_s)
+
+    def excerpt(self, rows: NDArray[np.int32]) -> Rules:
+        """Return a copy of what is known of some rows, for `put_back`: arrays as those of the rules, row by row."""
+        self._make_room(1 + int(rows.max(initial=0)))
+        rules = self._rules
+        entries = _entries(rules.blocks[rows])
+        return Rules(
+            rules.items[entries],
+            rules.forward[entries],
+            rules.backward[entries],
+            rules.blocks[rows],
+            rules.times[rows],
+            rules.clicks[rows],
+            rules.used.copy(),
+        )
+
+    def put_back(self, rows: NDArray[np.int32], excerpt: Rules) -> None:
+        """Make rows what they were, if nothing but these rows has been learned since the excerpt was taken."""
+        rules, entries = self._rules, _entries(excerpt.blocks)
+        rules.items[entries], rules.forward[entries] = excerpt.items, excerpt.forward
+        rules.backward[entries], rules.used[:] = excerpt.backward, excerpt.used
+        rules.blocks[rows], rules.times[rows], rules.clicks[rows] = excerpt.blocks, excerpt.times, excerpt.clicks
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return the state as arrays (copies, no longer than what is in use)."""
+        rules = self._rules
+        known = np.flatnonzero((rules.clicks[:, RECENT] > 0.0) | (rules.blocks[:, HELD] > 0))
+        n_items = int(known[-1]) + 1 if len(known) else 0
+        used = int(rules.used[0])
+        ends = {"items": used, "forward": used, "backward": used, "used": 1}
+        return {name: array[: ends.get(name, n_items)].copy() for name, array in rules._asdict().items()}
+
+    @classmethod
+    def from_state(cls, config: SequentialRulesConfig, state: Mapping[str, NDArray[np.generic]]) -> Self:
+        """Return rules that go on where `state` was taken."""
+        rules = cls(config)
+        spare = dict.fromkeys(("items", "forward", "backward"), 2 * config.depth * config.width)
+        arrays = {
+            name: extended(state[name].astype(empty.dtype), len(state[name]) + spare.get(name, 0))
+            for name, empty in rules._rules._asdict().items()
+        }
+        rules._rules = Rules(**arrays)
+        return rules
+
+
+def _empty(n_items: int, capacity: int) -> Rules:
+    return Rules(
+        items=np.zeros(capacity, np.int32),
+        forward=np.zeros(capacity, np.float32),
+        backward=np.zeros(capacity, np.float32),
+        blocks=np.zeros((n_items, 3), np.int64),
+        times=np.zeros(n_items),
+        clicks=np.zeros((n_items, 2)),
+        used=np.zeros(1, np.int64),
+    )
+
+
+def _entries(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where in the arena the blocks lie."""
+    places: list[NDArray[np.int64]] = [np.arange(first, first + size) for first, size, _ in blocks.tolist()]
+    return np.concatenate([np.empty(0, np.int64), *places])
