@@ -7,7 +7,7 @@ its expected clicks, and those of the best slate the shop could have shown.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from zlib import crc32
@@ -65,26 +65,38 @@ class Tally:
 class Loop:
     """The state of a closed loop: tallies by arm, counters, and the clock of the shop."""
 
-    tallies: dict[str, Tally] = field(default_factory=lambda: {arm: Tally() for arm in ARMS})
+    arms: Mapping[str, str] = field(default_factory=lambda: ARMS)
+    tallies: dict[str, Tally] = field(init=False)
     events: int = 0
     visits: int = 0
     now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.tallies = {arm: Tally() for arm in self.arms}
 
 
 Hook = Callable[[Visit, Ask, Answer, int], None]
 """Called after each slate was answered, with the number of clicks it got."""
 
 
-def arm_of(user_id: str) -> str:
+def arm_of(user_id: str, arms: Mapping[str, str] = ARMS) -> str:
     """Return a user's arm.
 
     >>> sorted({arm_of(f"u{i}") for i in range(20)})
     ['personal', 'popularity']
     """
-    return list(ARMS)[crc32(b"arm" + user_id.encode()) % len(ARMS)]
+    return list(arms)[crc32(b"arm" + user_id.encode()) % len(arms)]
 
 
-def run(system: System, shop: Shop, *, rate: float, until: float, on_slate: Hook | None = None) -> Iterator[Loop]:
+def run(
+    system: System,
+    shop: Shop,
+    *,
+    rate: float,
+    until: float,
+    arms: Mapping[str, str] = ARMS,
+    on_slate: Hook | None = None,
+) -> Iterator[Loop]:
     """Play the shop's visits against a system, yielding the loop after every step, in the order of shop time.
 
     Args:
@@ -92,10 +104,11 @@ def run(system: System, shop: Shop, *, rate: float, until: float, on_slate: Hook
         shop: whose shoppers arrive.
         rate: visits per second of shop time.
         until: shop time (epoch seconds) at which no further visit begins.
+        arms: arm -> policy; users are shared out among them by their id.
         on_slate: told about every slate.
     """
-    system.put_items(shop.items)
-    loop, order = Loop(now=shop.config.start), count()
+    system.put_items(shop.opening)
+    loop, order, coming = Loop(arms, now=shop.config.start), count(), shop.newcomers
     arrivals = shop.arrivals(rate, shop.config.start)
     upcoming = next(arrivals)
     steps: list[tuple[float, int, Visit, Browse | Ask]] = []
@@ -109,6 +122,9 @@ def run(system: System, shop: Shop, *, rate: float, until: float, on_slate: Hook
         if not steps:
             return
         loop.now, _, visit, step = heapq.heappop(steps)
+        if coming and loop.now >= shop.config.start + shop.config.newcomers_after:
+            system.put_items(coming)
+            coming = ()
         if isinstance(step, Browse):
             system.post(step.events)
             loop.events += len(step.events)
@@ -118,7 +134,7 @@ def run(system: System, shop: Shop, *, rate: float, until: float, on_slate: Hook
 
 
 def _serve(system: System, shop: Shop, loop: Loop, visit: Visit, ask: Ask, on_slate: Hook | None) -> None:
-    arm = arm_of(ask.user_id)
+    arm = arm_of(ask.user_id, loop.arms)
     answer = system.recommend(
         RecommendIn(
             user_id=ask.user_id,
@@ -127,7 +143,7 @@ def _serve(system: System, shop: Shop, loop: Loop, visit: Visit, ask: Ask, on_sl
             n=ask.n,
             item_id=ask.item_id,
             exclude_purchased=False,
-            policy=ARMS[arm],
+            policy=loop.arms[arm],
             timestamp=ask.at,
         )
     )

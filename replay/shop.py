@@ -6,6 +6,9 @@ this user likes (categories, brands, price, a hidden style that no facet shows),
 category), and noise of the pair. Examination follows the position-based model (Craswell et al. 2008): slot k is looked
 at with probability k**-position_bias, independent of what it holds; so expected clicks add up over slots, and the items
 of the highest click probability in descending order are the best slate.
+
+Newcomers are items that the shop gets later, one of them the most appealing of all. Shoppers who look around come upon
+it no more often than upon an ordinary item: only who is shown it finds out.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ _GOODS = (
     ("bath", "Bath towel"), ("music", "Tin whistle"), ("travel", "Day pack"), ("games", "Card game"),
 )  # fmt: skip
 _DAY_S = 86_400.0
+_ESTABLISHED_S = 90 * _DAY_S  # age of the items the shop opens with
 # Streams of randomness: each draws from its own generator, so that one more draw here moves nothing there.
 _CATALOGUE, _TASTES, _PAIRS, _ARRIVALS = range(4)
 
@@ -38,7 +42,8 @@ class ShopConfig:
     """What makes a shop. Weights are in log-odds of a click on an examined item.
 
     `drift` is the share of the tastes that moves, per day after `start` (epoch seconds), from the first to a second,
-    independent set; 0 keeps them still. `dims` is the length of the hidden style vectors.
+    independent set; 0 keeps them still. `dims` is the length of the hidden style vectors. `newcomers` of the items come
+    `newcomers_after` seconds after `start`; the last of them has `great` more appeal than the best of the others.
     """
 
     items: int = 400
@@ -64,6 +69,9 @@ class ShopConfig:
     slate_size: int = 10
     cart_rate: float = 0.3  # of clicks
     purchase_rate: float = 0.4  # of additions to the cart
+    newcomers: int = 0
+    newcomers_after: float = 0.0
+    great: float = 2.5  # with it, the item belongs into the best ten of seven sessions in eight
 
     def __post_init__(self) -> None:
         for name in ("items", "categories", "brands", "users", "dims", "slate_size"):
@@ -72,6 +80,9 @@ class ShopConfig:
                 raise ValueError(msg)
         if self.items < self.categories:
             msg = f"{self.items} items cannot fill {self.categories} categories"
+            raise ValueError(msg)
+        if not 0 <= self.newcomers < self.items // self.categories:  # so that no category opens empty
+            msg = f"{self.newcomers} newcomers are not fewer than the {self.items // self.categories} of a category"
             raise ValueError(msg)
 
 
@@ -114,6 +125,9 @@ class Shop:
         self.item_price_z = rng.normal(size=n)  # (n_items,)
         # The quantiles of an exponential in random order: the same tail in every shop, so that seeds are comparable
         self.item_appeal = -config.appeal * np.log((rng.permutation(n) + 0.5) / n)  # (n_items,)
+        if config.newcomers:
+            self.item_appeal[-1] = self.item_appeal[:-1].max() + config.great
+        self._arrival = np.where(np.arange(n) < n - config.newcomers, -np.inf, config.start + config.newcomers_after)
         centre = rng.normal(size=(c, config.dims))
         self.item_style = (centre[self.item_category] + rng.normal(size=(n, config.dims))) / math.sqrt(
             2 * config.dims
@@ -137,8 +151,22 @@ class Shop:
             brand=f"brand {int(self.item_brand[item])}",
             price=float(self.item_price[item]),
             attributes={"title": f"{noun} {item}"},
-            created_at=self.config.start,
+            created_at=max(self.config.start - _ESTABLISHED_S, float(self._arrival[item])),
         )
+
+    @property
+    def opening(self) -> tuple[ItemIn, ...]:
+        """The items that the shop opens with."""
+        return self.items[: len(self.items) - self.config.newcomers]
+
+    @property
+    def newcomers(self) -> tuple[ItemIn, ...]:
+        """The items that come later, the great one last."""
+        return self.items[len(self.opening) :]
+
+    def is_there(self, at: float | None = None) -> NDArray[np.bool_]:
+        """Say which items the shop has at a time (default: the start), shape (n_items,)."""
+        return self._arrival <= (self.config.start if at is None else at)
 
     def category_name(self, category: int) -> str:
         """Return the name that the category's items carry."""
@@ -174,7 +202,19 @@ class Shop:
             + cfg.style * (self.item_style @ taste.style)
             + cfg.noise * noise
         )
-        return total
+        return np.where(self.is_there(at), total, -np.inf)
+
+    def view_shares(self, user: int, intent: int, at: float) -> Floats:
+        """Return how the views of a user who looks around fall on the items, shape (n_items,): on what it likes in the
+        category it is after, and on what all like."""
+        appeal, odds = self.item_appeal.copy(), self.log_odds(user, at) + self.config.intent
+        if self.config.newcomers:
+            odds[-1] -= appeal[-1]
+            appeal[-1] = 0.0
+        liked = _sigmoid(odds) * (self.item_category == intent)
+        crowd = np.exp(appeal) * self.is_there(at)
+        shares: Floats = 0.75 * liked / liked.sum() + 0.25 * crowd / crowd.sum()
+        return shares
 
     def click_probabilities(self, user: int, intent: int, at: float | None = None) -> Floats:
         """Return the true probability of a click on each item if examined, shape (n_items,)."""

@@ -126,9 +126,7 @@ class Visit:
         if rng.random() < 0.3:
             query = {"query": shop.category_name(self.intent)}
             events.append(self._event(f"{prefix}-s", "search", at, surface="search", properties=query))
-        liked = shop.click_probabilities(self.user, self.intent, at) * (shop.item_category == self.intent)
-        crowd = np.exp(shop.item_appeal)
-        chances = 0.75 * liked / liked.sum() + 0.25 * crowd / crowd.sum()
+        chances = shop.view_shares(self.user, self.intent, at)
         for view in range(1 + int(rng.poisson(max(0.0, shop.config.browse_views - 1.0)))):
             at += float(rng.uniform(2.0, 10.0))
             item_id = f"i{int(rng.choice(len(chances), p=chances))}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -96,21 +97,51 @@ def simulate(
     users: Annotated[int, typer.Option(min=2, help="Shoppers.")] = 200,
     items: Annotated[int, typer.Option(min=12, help="Items of the shop, of 12 categories.")] = 400,
     drift: Annotated[float, typer.Option(min=0, max=1, help="Share of the tastes that moves in a day.")] = 0.0,
+    newcomers: Annotated[
+        int, typer.Option(min=0, help="Items that come a quarter of the time in, one of them great; ends when found.")
+    ] = 0,
+    runs: Annotated[int, typer.Option(min=1, help="With --newcomers: shops, each with the next seed.")] = 10,
+    policies: Annotated[
+        str, typer.Option(help="With --newcomers: what looks for the great one; the others are told against the first.")
+    ] = "greedy-1,personal-1,thompson-1",
     seed: Seed = 7,
     as_json: Json = False,
 ) -> None:
     """Play a synthetic shop against the recommender in this process: click-through and regret, by policy.
 
-    Shoppers have hidden tastes and react to the slates; the best slate is known, so regret is exact.
+    Shoppers have hidden tastes and react to the slates; the best slate is known, so regret is exact. With --newcomers
+    it tells instead how many slates each policy takes until the great one is among the ten most served.
 
     Examples:
 
         headrace simulate
         headrace simulate --hours 24 --seed 3 --json
+        headrace simulate --newcomers 30 --hours 8 --runs 10 --json
     """
-    from headrace.simulation import simulate as run
     from replay.shop import ShopConfig
 
     config = ShopConfig(users=users, items=items, drift=drift, seed=seed)
-    document = run(config, hours=hours, rate=rate, quiet=as_json)
+    if newcomers:
+        from headrace.discovery import compare
+
+        try:
+            planted = replace(config, newcomers=newcomers, newcomers_after=hours * 900.0)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--newcomers") from None
+        document = compare(planted, _policies(policies), runs=runs, hours=hours, rate=rate, quiet=as_json)
+    else:
+        from headrace.simulation import simulate as run
+
+        document = run(config, hours=hours, rate=rate, quiet=as_json)
     print_json(document) if as_json else print_table(document)
+
+
+def _policies(text: str) -> list[str]:
+    from online.core.policy_document import POLICIES
+
+    chosen = list(dict.fromkeys(text.split(",")))
+    unknown = sorted(set(chosen) - set(POLICIES))
+    if unknown:
+        known = ", ".join(sorted(POLICIES))
+        raise typer.BadParameter(f"{', '.join(unknown)}: policies are {known}", param_hint="--policies")
+    return chosen

@@ -296,6 +296,8 @@ def test_the_state_of_a_stopped_system_is_told_to_need_a_start(run: Run, tmp_pat
         ("evaluate users --events e.csv --cut noon", "noon"),
         ("simulate --hours nan", "--hours"),
         ("simulate --items 3", "--items"),
+        ("simulate --newcomers 100", "--newcomers"),
+        ("simulate --newcomers 3 --policies greedy-1,nobody", "nobody"),
         ("flow nonsense", "record"),
         ("schema --out /proc/nowhere", "--out"),
     ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -92,3 +93,16 @@ def test_a_tally_can_be_read_from_a_point_on(loop: Loop) -> None:
     earlier.clicks -= 2
 
     assert (tally.since(earlier).slates, tally.since(earlier).clicks) == (5, 2)
+
+
+def test_newcomers_reach_the_system_when_they_come_and_other_arms_can_be_played() -> None:
+    shop = Shop(replace(CONFIG, newcomers=3, newcomers_after=600.0))
+    system, known = LocalSystem(index=ExactIndex, seed=CONFIG.seed), list[tuple[float, int]]()
+    arms = {"one": "popularity-1"}
+    for loop in run(system, shop, rate=0.05, until=CONFIG.start + 1200.0, arms=arms):
+        known.append((loop.now - CONFIG.start, len(system.world.table.documents)))
+
+    assert {items for at, items in known if at < 600.0} == {CONFIG.items - 3}
+    assert {items for at, items in known if at >= 600.0} == {CONFIG.items}
+    assert loop.tallies.keys() == {"one"}
+    assert loop.tallies["one"].slates > 0

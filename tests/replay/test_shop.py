@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import islice, pairwise
 
 import numpy as np
@@ -128,3 +129,31 @@ def test_an_item_the_shop_does_not_have_is_an_error() -> None:
 def test_a_shop_of_nothing_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field} must be at least 1, not 0"):
         ShopConfig(**{field: 0})
+
+
+PLANTED = replace(SHOP.config, newcomers=5, newcomers_after=3600.0)
+
+
+def test_newcomers_are_not_there_before_they_come() -> None:
+    shop, before, after = Shop(PLANTED), PLANTED.start + 3599.0, PLANTED.start + 3600.0
+    great = shop.newcomers[-1].item_id or ""
+
+    assert (*shop.opening, *shop.newcomers) == shop.items
+    assert [item.created_at for item in shop.newcomers] == [after] * 5
+    assert shop.true_click_probability(0, 0, great, before) == 0.0 < shop.true_click_probability(0, 0, great, after)
+    assert shop.view_shares(0, 0, before)[-5:].tolist() == [0.0] * 5
+    assert shop.view_shares(0, 0, after).sum() == pytest.approx(1.0)
+
+
+def test_the_great_newcomer_is_the_best_for_all_together_and_nobody_comes_upon_it_more_than_upon_others() -> None:
+    shop, after = Shop(PLANTED), PLANTED.start + 3600.0
+    intent = int(shop.item_category[-1])
+
+    assert shop.popular_slate(1, after) == [shop.newcomers[-1].item_id]
+    assert shop.view_shares(0, intent, after)[-1] < shop.view_shares(0, intent, after).max()
+    assert Shop(replace(PLANTED, newcomers=0)).popular_slate(5) == SHOP.popular_slate(5)
+
+
+def test_so_many_newcomers_that_a_category_might_open_empty_are_refused() -> None:
+    with pytest.raises(ValueError, match="newcomers are not fewer"):
+        ShopConfig(items=120, categories=12, newcomers=10)
