@@ -112,6 +112,11 @@ class LocalSystem:
         best = np.argsort(-utilities, kind="stable")[: len(slate.slots)]
         return Ranked([slate.candidates[i] for i in best], slate.candidates, slate.rung)
 
+    def known(self, ask: RecommendIn) -> UserRecord | None:
+        """Return what is known at the moment asked for of who asks."""
+        self._now = max(self._now, ask.timestamp or 0.0)
+        return look_up(ask, self._known).record
+
     def close(self) -> None:
         """Nothing to release."""
 

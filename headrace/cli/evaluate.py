@@ -116,3 +116,36 @@ def _moment(text: str, option: str) -> float:
     except ValueError:
         raise typer.BadParameter(f"{text!r} is neither epoch seconds nor an ISO date", param_hint=option) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+@evaluate.command()
+@explained
+def slates(
+    events: Annotated[Path, typer.Option("--events", help="NDJSON, Parquet or CSV file of recorded events.")],
+    after: Annotated[str, typer.Option(help="Score lists shown from here on: epoch s or ISO date.")] = "",
+    last: Annotated[int | None, typer.Option(min=1, help="Score no more than the last so many.")] = None,
+    until: Annotated[str, typer.Option(help="Read nothing from here on: for tuning on what precedes a test.")] = "",
+    mapping: Format = "auto",
+    seed: Seed = 7,
+    as_json: Json = False,
+) -> None:
+    """Rank each recorded list again just before its click, then learn it; the mean reciprocal rank of what was chosen.
+
+    Against the order displayed and what was touched last first, on the same cases; what each group of features adds.
+
+    Examples:
+
+        headrace evaluate slates --events searches.parquet --last 2000 --json
+        headrace evaluate slates --events searches.parquet --until 2018-11-07T16:00:00 --last 1000
+    """
+    from headrace.slate_evaluation import evaluate_slates
+
+    document = evaluate_slates(
+        events,
+        after=_moment(after, "--after") if after else None,
+        last=last,
+        until=_moment(until, "--until") if until else None,
+        mapping=mapping,
+        seed=seed,
+    )
+    print_json(document) if as_json else print_table(document)

@@ -46,17 +46,26 @@ def current_session(recent: Sequence[Touch], now: float) -> list[str]:
     >>> current_session([Touch(0.0, "a", 1, 0)], now=9000.0)
     []
     """
-    items: list[str] = []
+    return [touch.item_id for touch in session_touches(recent, now)]
+
+
+def session_touches(recent: Sequence[Touch], now: float) -> list[Touch]:
+    """Return the touches of the session open at `now`, oldest first; see `current_session`.
+
+    >>> [touch.time for touch in session_touches([Touch(0.0, "a", 1, 0), Touch(9.0, "x", 1, 7)], now=10.0)]
+    [9.0]
+    """
+    touches: list[Touch] = []
     if not recent:
-        return items
+        return touches
     session, following = recent[-1].session, now
     for touch in reversed(recent):
         if following - touch.time > IDLE_S:
             break
         if touch.session == session:
-            items.append(touch.item_id)
+            touches.append(touch)
             following = touch.time
-    return items[::-1]
+    return touches[::-1]
 
 
 def join_by_time(sessions: list[OpenSession], event: Event, latest: float) -> tuple[int, int]:

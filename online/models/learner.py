@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from online.core.ranker import Ranker
 
 from .click_ranker import ClickRanker, ClickRankerConfig
+from .newton_ranker import NewtonRanker, NewtonRankerConfig
 from .slate_ranker import SlateRanker, SlateRankerConfig
 from .slate_rows import SlateRows
 
-Config = ClickRankerConfig | SlateRankerConfig
+Config = ClickRankerConfig | SlateRankerConfig | NewtonRankerConfig
 
 CANDIDATES: Mapping[str, Config] = {
     "pointwise-1": ClickRankerConfig(),
@@ -22,10 +23,11 @@ CANDIDATES: Mapping[str, Config] = {
     "pairwise-1": SlateRankerConfig("pairwise"),
     "listwise-1": SlateRankerConfig("listwise"),
     "listwise-2": SlateRankerConfig("listwise", learning_rate=0.15),
+    "newton-1": NewtonRankerConfig(),
 }
 """Hyper-parameters by name; a name keeps its meaning for ever, other values get another."""
 
-SIDE_BY_SIDE = ("pointwise-1", "pointwise-2", "pairwise-1", "listwise-1")
+SIDE_BY_SIDE = ("pointwise-1", "pairwise-1", "listwise-1", "newton-1")
 """Which of them learn, the active one first."""
 
 
@@ -59,4 +61,6 @@ def new_learner(name: str, state: bytes | None = None) -> Learner:
     config = CANDIDATES[name]
     if isinstance(config, ClickRankerConfig):
         return ClickRanker(config) if state is None else ClickRanker.from_state(state, config)
+    if isinstance(config, NewtonRankerConfig):
+        return NewtonRanker(config) if state is None else NewtonRanker.from_state(state, config)
     return SlateRanker(config) if state is None else SlateRanker.from_state(state, config)

@@ -12,22 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .affinity import AFFINITY, shares
+from .caller import CALLER
 from .context import CONTEXT
 from .cross import CROSSES, crossed
 from .feature import Feature, Group
 from .item import ITEM
-from .position import POSITION, position_feature
+from .position import POSITION, REFERENCE_POSITION, position_feature
 from .price import PRICE
 from .scene import Retrieved, Scene
 from .session import SESSION
 from .source import SOURCE
+from .touch import TOUCH
 
 __all__ = [
     "COLUMNS", "CROSSES", "FEATURES", "GROUPS", "INDEX", "NAMES", "PRIOR", "PRIOR_INTERCEPT",
-    "Feature", "Group", "Retrieved", "Scene", "gather", "position_feature", "shares",
+    "REFERENCE_POSITION", "Feature", "Group", "Retrieved", "Scene", "gather", "position_feature", "shares",
 ]  # fmt: skip
 
-GROUPS: tuple[Group, ...] = (SOURCE, AFFINITY, ITEM, SESSION, PRICE, CONTEXT, POSITION)
+GROUPS: tuple[Group, ...] = (SOURCE, AFFINITY, ITEM, SESSION, PRICE, CONTEXT, TOUCH, CALLER, POSITION)
 _PLAIN = tuple(feature for group in GROUPS for feature in group.features)
 FEATURES = _PLAIN + crossed({feature.name: feature for feature in _PLAIN})
 NAMES = tuple(f.name for f in FEATURES)

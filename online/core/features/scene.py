@@ -58,3 +58,4 @@ class Scene:
     session: NDArray[np.int32]  # rows of the session's items, oldest first
     now: float  # the moment ranked for
     context: Context = field(default_factory=dict)  # of the request
+    listed: NDArray[np.float64] | None = None  # (c,) prices of a list in the caller's order, 0 where unknown
