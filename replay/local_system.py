@@ -115,6 +115,7 @@ class LocalSystem:
     def known(self, ask: RecommendIn) -> UserRecord | None:
         """Return what is known at the moment asked for of who asks."""
         self._now = max(self._now, ask.timestamp or 0.0)
+        self._catch_up()
         return look_up(ask, self._known).record
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from online.core.example import Example
 from online.core.features import COLUMNS, NAMES, REFERENCE_POSITION, Retrieved, Scene, gather
+from online.core.rates import Rates
 from online.core.record import UserRecord
 from online.core.session import session_touches
 from online.models.learner import Learner, new_learner
@@ -137,13 +138,14 @@ class SlateEvaluation:
             surface=event.surface or "home",
             timestamp=event.timestamp,
         )
-        record, table, now = self._system.known(ask) or UserRecord(), self._system.world.table, event.timestamp or 0.0
+        record, world, now = self._system.known(ask) or UserRecord(), self._system.world, event.timestamp or 0.0
         touches = session_touches(record.recent, now)
-        codes = table.ids.codes
+        codes = world.table.ids.codes
         rows = np.array([codes[item] for item in items], np.int32)
         session = np.array([codes[t.item_id] for t in touches if t.item_id in codes], np.int32)
         prices = np.array([item.price or 0.0 for item in event.items or ()])
-        scene = Scene(table, Retrieved.unsourced(rows), record, session, now, listed=prices)
+        rates, found = world.rates or Rates(world.table), Retrieved.unsourced(rows)
+        scene = Scene(world.table, rates, found, record, session, now, event.context or {}, listed=prices)
         latest = {touch.item_id: float(place) for place, touch in enumerate(touches, start=1)}
         return _Shown(event, items, gather(scene), np.array([latest.get(item, 0.0) for item in items]))
 

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 class NewtonRankerConfig:
     """Precision of each weight's prior, the share of what was known that a slate leaves, and the intercept's rate."""
 
-    precision: float = 10.0
+    precision: float = 5.0
     memory: float = 0.9999
     intercept_rate: float = 0.02
 
