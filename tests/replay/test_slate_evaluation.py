@@ -48,9 +48,9 @@ def evaluated(events: Sequence[EventIn]) -> SlateEvaluation:
 
 
 def test_a_taste_that_prices_tell_is_learned_and_beats_both_rules() -> None:
-    figures = evaluated(list(shoppers(400))).scores.document(after=None, last=200, seed=1)
+    figures = evaluated(list(shoppers(160))).scores.document(after=None, last=100, seed=1)
 
-    assert (figures["n"], figures["sessions"], figures["learned_before"]) == (200, 200, 200)
+    assert (figures["n"], figures["sessions"], figures["learned_before"]) == (100, 100, 60)
     assert figures["gain_ci"][0] > 0.2
     assert figures["mrr"] > figures["baselines"][DISPLAY]["mrr"] + 0.2
     assert set(figures["learners"]) == set(LEARNERS)
