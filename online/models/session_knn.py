@@ -30,9 +30,12 @@ from online.models.session_knn_kernel import (
     HELD,
     LEVELS,
     MOVED,
+    PER_SESSION,
+    ROOM_USED,
     USED,
     Postings,
     Sessions,
+    arena_room,
     context,
     insert,
     learn,
@@ -52,7 +55,7 @@ class SessionKnnConfig:
     to 1/e; distance: steps from the match over which a neighbour's vote falls to 1/e.
 
     Raises:
-        ValueError: a bound is not positive, or there are 2^31 sessions or more.
+        ValueError: a bound is not positive, or so many sessions of such a length do not fit 31-bit offsets.
     """
 
     sessions: int = 1_000_000
@@ -68,8 +71,12 @@ class SessionKnnConfig:
         if self.recency <= 0 or self.distance <= 0:
             msg = f"recency and distance of a session index must be positive: {self}"
             raise ValueError(msg)
-        if min(bounds) < 1 or self.sessions >= 2**31 or (self.half_life_s is not None and self.half_life_s <= 0):
-            msg = f"bounds of a session index must be positive, and sessions below 2^31: {self}"
+        if (
+            min(bounds) < 1
+            or arena_room(self.sessions, self.session_length) >= 2**31
+            or (self.half_life_s is not None and self.half_life_s <= 0)
+        ):
+            msg = f"bounds of a session index must be positive, and sessions x length below about 2^30: {self}"
             raise ValueError(msg)
 
 
@@ -96,6 +103,15 @@ class SessionKnn:
         )
 
     @property
+    def bytes(self) -> int:
+        """How much memory the arrays take, as far as they have been used."""
+        sessions, postings = self._sessions, self._postings
+        unused_items = len(sessions.items) - int(sessions.room[ROOM_USED])
+        unused_postings = len(postings.arena) - int(postings.counters[USED])
+        unused = 12 * (unused_items + unused_postings)  # a number and a time each
+        return sum(array.nbytes for array in (*sessions, *postings)) - unused
+
+    @property
     def n_items(self) -> int:
         """One more than the highest row learned."""
         used = np.flatnonzero(self._postings.rings[:, COUNT])
@@ -105,11 +121,6 @@ class SessionKnn:
     def n_sessions(self) -> int:
         """How many sessions are kept."""
         return min(int(self._postings.counters[BEGUN]), self.config.sessions)
-
-    @property
-    def bytes(self) -> int:
-        """How much memory the arrays take, spare capacity included."""
-        return sum(array.nbytes for array in (*self._sessions, *self._postings))
 
     def idf(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return log(1 + sessions / sessions with the item); 0 for items never seen. Shape (len(rows),).
@@ -167,8 +178,11 @@ class SessionKnn:
             self._grow(2 * len(self._postings.arena))
 
     def _grow(self, capacity: int) -> None:
-        arena, times = self._postings.arena, self._postings.times
-        self._postings = self._postings._replace(arena=extended(arena, capacity), times=extended(times, capacity))
+        arena, times, rings = self._postings.arena, self._postings.times, self._postings.rings
+        # A query in another thread may hold the old arrays: its rings must not come to point beyond its arena.
+        self._postings = self._postings._replace(
+            arena=extended(arena, capacity), times=extended(times, capacity), rings=rings.copy()
+        )
 
     def move(self, old: int, new: int) -> None:
         """Give a session another key; where one has it already the two become one. Nothing, if there is none of it.
@@ -247,14 +261,11 @@ class SessionKnn:
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as arrays (copies, no longer than what is in use)."""
-        n = self.n_sessions
-        postings = self._postings
+        n, sessions, postings = self.n_sessions, self._sessions, self._postings
         return {
-            "keys": self._sessions.keys[:n].copy(),
-            "times": self._sessions.times[:n].copy(),
-            "counts": self._sessions.counts[:n].copy(),
-            "items": self._sessions.items[:n].copy(),
-            "item_times": self._sessions.item_times[:n].copy(),
+            **{name: getattr(sessions, name)[:n].copy() for name in PER_SESSION},
+            **{name: getattr(sessions, name)[: sessions.room[ROOM_USED]].copy() for name in ("items", "item_times")},
+            "room": sessions.room.copy(),
             "arena": postings.arena[: postings.counters[USED]].copy(),
             "posting_times": postings.times[: postings.counters[USED]].copy(),
             "rings": postings.rings[: self.n_items].copy(),
@@ -274,8 +285,8 @@ class SessionKnn:
             raise ValueError(msg)
         knn = cls(config)
         n = len(state["keys"])
-        for name in ("keys", "times", "counts", "items", "item_times"):
-            getattr(knn._sessions, name)[:n] = state[name]
+        for name in (*PER_SESSION, "items", "item_times", "room"):
+            getattr(knn._sessions, name)[: len(state[name])] = state[name]
         insert(knn._sessions, 0, n)
         capacity = max(len(state["arena"]) + 4 * config.postings, 1024)
         knn._postings = Postings(
@@ -288,13 +299,16 @@ class SessionKnn:
 
 
 def _empty_sessions(config: SessionKnnConfig) -> Sessions:
-    slots = config.sessions
+    slots, room = config.sessions, arena_room(config.sessions, config.session_length)
     return Sessions(
         np.zeros(slots, np.uint64),
         np.zeros(slots, np.float64),
         np.zeros(slots, np.int64),
-        np.zeros((slots, config.session_length), np.int32),
-        np.zeros((slots, config.session_length)),
+        np.zeros(slots, np.int32),
+        np.zeros(slots, np.int8),
+        np.zeros(room, np.int32),
+        np.zeros(room),
+        np.array([config.session_length, *[0] * (1 + LEVELS)]),
         np.zeros(1 << (2 * slots - 1).bit_length(), np.int32),
     )
 

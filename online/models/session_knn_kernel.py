@@ -14,19 +14,29 @@ BEGUN, USED, MOVED, FREE = range(4)  # entries of Postings.counters; from FREE o
 GONE = -1  # count of a slot whose session has become part of another
 LEVELS = 32
 SMALLEST = 8  # postings of a new item's block
+SMALLEST_ROOM = 4  # items of a new session's block
+LENGTH, ROOM_USED, ROOM_FREE = range(3)  # entries of Sessions.room; from ROOM_FREE on the heads of the free lists
 POSITIONS = 9  # the match weight 1 - position/10 is 0 from the tenth most recent item on
 Ties = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.uint64]
 NUMBER = np.int64(0xFFFFFFFF)  # a posting keeps the low 32 bits of its session's number
 
 
 class Sessions(NamedTuple):
-    """Slots of sessions, and the hash table that finds them (linear probing; 0 is empty, else slot + 1)."""
+    """Slots of sessions, and the hash table that finds them (linear probing; 0 is empty, else slot + 1).
+
+    A session's items stand in a block of one arena, oldest first, at the same time by row; it is doubled from 4 up to
+    the bound. The arena has room for any mixture of blocks: what was never used of it takes no memory. A free list per
+    level: its head, and the first item of each free block, is the next block's offset + 1.
+    """
 
     keys: NDArray[np.uint64]  # (sessions,)
     times: NDArray[np.float64]  # (sessions,) epoch seconds of the last click
     counts: NDArray[np.int64]  # (sessions,) distinct items ever held, or GONE
-    items: NDArray[np.int32]  # (sessions, session_length) oldest first, at the same time by row
-    item_times: NDArray[np.float64]  # (sessions, session_length) epoch seconds of the last click on each
+    offsets: NDArray[np.int32]  # (sessions,) of their blocks
+    levels: NDArray[np.int8]  # (sessions,) of their blocks, 0 for none
+    items: NDArray[np.int32]  # (arena_room(sessions, session_length),)
+    item_times: NDArray[np.float64]  # (the same,) epoch seconds of the session's last click on each
+    room: NDArray[np.int64]  # (2 + LEVELS,): session length, arena entries used, free lists
     table: NDArray[np.int32]  # (power of two of at least twice the sessions,)
 
 
@@ -40,6 +50,23 @@ class Postings(NamedTuple):
     times: NDArray[np.float64]  # (capacity,) epoch seconds of the session's last click on the item
     rings: NDArray[np.int64]  # (item capacity, 5): offset, level, sessions with it, place of the oldest, entries
     counters: NDArray[np.int64]  # (3 + LEVELS,): sessions begun, arena entries used, sessions moved, free lists
+
+
+PER_SESSION = ("keys", "times", "counts", "offsets", "levels")
+"""Fields of `Sessions` with one entry per slot."""
+
+
+def arena_room(sessions: int, length: int) -> int:
+    """Return how many items any mixture of blocks can take, free ones of every size among them.
+
+    >>> arena_room(sessions=10, length=20)  # blocks of 4, 8, 16 and 20
+    480
+    """
+    sizes, level = [0], 1
+    while sizes[-1] < length:
+        sizes.append(min(SMALLEST_ROOM << (level - 1), length))
+        level += 1
+    return sessions * sum(sizes)
 
 
 @kernel
@@ -91,8 +118,48 @@ def _begin(sessions: Sessions, begun: int, key: np.uint64) -> int:
     sessions.keys[slot] = key
     sessions.times[slot] = -np.inf
     sessions.counts[slot] = 0
+    _release(sessions, slot)
     insert(sessions, slot, slot + 1)
     return slot
+
+
+@kernel
+def _room(level: int, length: int) -> int:
+    return min(SMALLEST_ROOM << (level - 1), length) if level > 0 else 0
+
+
+@kernel
+def _held(sessions: Sessions, slot: int) -> int:
+    """Return how many items the session in a slot holds."""
+    return int(min(sessions.counts[slot], sessions.room[LENGTH]))
+
+
+@kernel
+def _release(sessions: Sessions, slot: int) -> None:
+    """Let a slot's block join the free list."""
+    level = sessions.levels[slot]
+    if level > 0:
+        sessions.items[sessions.offsets[slot]] = sessions.room[ROOM_FREE + level]
+        sessions.room[ROOM_FREE + level] = sessions.offsets[slot] + 1
+        sessions.levels[slot] = 0
+
+
+@kernel
+def _widen(sessions: Sessions, slot: int) -> None:
+    """Move a slot's items to a block of the next level."""
+    items, times, room = sessions.items, sessions.item_times, sessions.room
+    old, level = int(sessions.offsets[slot]), int(sessions.levels[slot])
+    head = room[ROOM_FREE + level + 1]
+    if head > 0:
+        new = head - 1
+        room[ROOM_FREE + level + 1] = items[new]
+    else:
+        new = room[ROOM_USED]
+        room[ROOM_USED] += _room(level + 1, room[LENGTH])
+    for i in range(_room(level, room[LENGTH])):
+        items[new + i], times[new + i] = items[old + i], times[old + i]
+    _release(sessions, slot)
+    sessions.offsets[slot], sessions.levels[slot] = new, level + 1
 
 
 @kernel
@@ -191,10 +258,11 @@ def _withdraw(sessions: Sessions, postings: Postings, row: int, slot: int, most:
 @kernel
 def _click(sessions: Sessions, postings: Postings, slot: int, row: int, time: float, most: int) -> None:
     """Let the session in a slot hold an item, with the time of its last click on it; a full one drops the oldest."""
-    items, times, length = sessions.items[slot], sessions.item_times[slot], sessions.items.shape[1]
-    count = sessions.counts[slot]
-    held = min(count, length)
-    at = _index(items, held, row)
+    length, count, held = sessions.room[LENGTH], sessions.counts[slot], _held(sessions, slot)
+    at = _index(sessions.items[sessions.offsets[slot] :], held, row)
+    if at < 0 and held < length and held == _room(sessions.levels[slot], length):
+        _widen(sessions, slot)
+    items, times = sessions.items[sessions.offsets[slot] :], sessions.item_times[sessions.offsets[slot] :]
     is_counted = at >= 0
     if is_counted:
         if time <= times[at]:
@@ -232,10 +300,10 @@ def context(sessions: Sessions, key: np.uint64, time: float) -> NDArray[np.int32
     if sessions.table[at] == 0:
         return np.empty(0, np.int32)
     slot = int(sessions.table[at]) - 1
-    held = min(sessions.counts[slot], sessions.items.shape[1])
-    while held > 0 and sessions.item_times[slot, held - 1] > time:
+    first, held = sessions.offsets[slot], _held(sessions, slot)
+    while held > 0 and sessions.item_times[first + held - 1] > time:
         held -= 1
-    return sessions.items[slot, :held].copy()
+    return sessions.items[first : first + held].copy()
 
 
 @kernel
@@ -275,13 +343,15 @@ def move(sessions: Sessions, postings: Postings, most: int, old: np.uint64, new:
         sessions.keys[slot] = new
         insert(sessions, slot, slot + 1)
         return
-    for i in range(min(sessions.counts[slot], sessions.items.shape[1])):
-        row = sessions.items[slot, i]
+    first = sessions.offsets[slot]
+    for at in range(first, first + _held(sessions, slot)):
+        row = sessions.items[at]
         _withdraw(sessions, postings, row, slot, most)
         postings.rings[row, COUNT] -= 1
-        _click(sessions, postings, target, row, sessions.item_times[slot, i], most)
+        _click(sessions, postings, target, row, sessions.item_times[at], most)
     sessions.times[target] = max(sessions.times[target], sessions.times[slot])
     sessions.counts[slot] = GONE
+    _release(sessions, slot)
     postings.counters[MOVED] += 1
 
 
@@ -414,19 +484,21 @@ def _vote(
     Two sums: every holder's, fading with the steps between the item and the match; and that of holders where the item
     directly follows the match.
     """
-    n_slots, length = sessions.items.shape
-    rows, votes = np.empty(numbers.size * length, np.int64), np.zeros((numbers.size * length, 2), np.float64)
-    fading = np.exp(-np.arange(length + 1) / distance)
-    table = _table(rows.size)
+    slots = numbers % sessions.keys.size
+    most = 0
+    for slot in slots:
+        most += _held(sessions, slot)
+    rows, votes = np.empty(most, np.int64), np.zeros((most, 2), np.float64)
+    fading = np.exp(-np.arange(sessions.room[LENGTH] + 1) / distance)
+    table = _table(most)
     n = 0
     for c in range(numbers.size):
-        slot = numbers[c] % n_slots
         weight = similarities[c] * (1.0 - 0.1 * matches[c])
-        held = min(sessions.counts[slot], length)
+        items, held = sessions.items[sessions.offsets[slots[c]] :], _held(sessions, slots[c])
         # -1, before all others, where the session holds that click no more.
-        match = _index(sessions.items[slot], held, recent[matches[c] - 1])
+        match = _index(items, held, recent[matches[c] - 1])
         for i in range(held):
-            row = int(sessions.items[slot, i])
+            row = int(items[i])
             at = _probe(table, rows, row)
             if table[at] == 0:
                 rows[n] = row

@@ -172,11 +172,12 @@ def sessions_of(knn: SessionKnn) -> dict[int, tuple[float, set[tuple[int, float]
     """Return what the index holds of each session: the time of its last click, and that of each item."""
     state: Any = knn.state()
     return {
-        int(key): (float(time), set(zip(items[:count].tolist(), times[:count].tolist(), strict=True)))
-        for key, time, count, items, times in zip(
-            state["keys"], state["times"], state["counts"], state["items"], state["item_times"], strict=True
+        int(key): (
+            float(time),
+            set(zip(state["items"][at : at + n].tolist(), state["item_times"][at : at + n].tolist(), strict=True)),
         )
-        if count != GONE
+        for key, time, n, at in zip(state["keys"], state["times"], state["counts"], state["offsets"], strict=True)
+        if n != GONE
     }
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from online.models.session_knn import SessionKnn, SessionKnnConfig
+from online.models.session_knn_kernel import arena_room
 
 
 def _sibling(name: str) -> ModuleType:
@@ -149,6 +151,32 @@ def test_blocks_of_the_arena_are_used_again() -> None:
     for n in range(64 * 50, 64 * 50 + 8 * 50):
         knn.learn_one(n, 50 + n % 50, 0.0)  # 50 new items of 8 postings fit into blocks let go
     assert len(knn.state()["arena"]) <= 50 * (8 + 16 + 32 + 64)
+
+
+def test_blocks_of_sessions_are_used_again() -> None:
+    rng = np.random.default_rng(5)
+    knn = SessionKnn(SessionKnnConfig(sessions=40, session_length=20))
+    for session in range(2000):
+        for item in rng.permutation(60)[: rng.integers(1, 30)].tolist():
+            knn.learn_one(session, item, float(session))
+
+    state = knn.state()
+    sizes = np.array([0, 4, 8, 16, 20])[state["levels"].astype(np.int64)]
+    taken = sorted(zip(state["offsets"].tolist(), (state["offsets"] + sizes).tolist(), strict=True))
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(taken))
+    assert len(state["items"]) < 1.5 * 40 * 20 < arena_room(40, 20)
+
+
+def test_sessions_that_outgrow_their_blocks_are_as_the_reference_has_them() -> None:
+    rng = np.random.default_rng(6)
+    bounds = {"sessions": 12, "postings": 50, "session_length": 20, "neighbours": 8}
+    knn, reference = SessionKnn(SessionKnnConfig(**bounds)), ReferenceSessionKnn(**bounds)
+    for n in range(1500):
+        click = (n // 40 + int(rng.integers(5)), int(rng.integers(60)), float(n + rng.integers(30)))
+        knn.learn_one(*click)
+        reference.learn(*click)
+        if n % 25 == 0:
+            same(knn, reference, rng.integers(60, size=5).tolist(), 12)
 
 
 def test_numbers_of_sessions_may_pass_32_bits() -> None:
