@@ -146,6 +146,7 @@ def recommend(
         thompson=request.policy.thompson,
         weight_shift=b"" if shift is None else shift.tobytes(),
         robot=robot,
+        as_of={"record": known.received, "updates": world.table.received},
     )
 
 

@@ -164,6 +164,7 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     thompson: float = 0.0  # standard deviations of the posterior that one of the draw counts
     weight_shift: bytes = b""  # empty where the ranker has no posterior
     robot: bool = False  # asked for by a robot: nothing is learned from it
+    as_of: dict[str, float] = {}  # `record`, `updates` -> the latest `received_at` of an event in what was read of it
 
     def sources_of(self, candidate: int) -> list[str]:
         """Return the names of the sources that found a candidate, in their order."""

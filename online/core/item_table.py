@@ -74,6 +74,7 @@ class ItemTable:
         self.available_to = np.full(GROWTH, np.inf)
         self.created = np.full(GROWTH, np.inf)
         self.applied: dict[int, int] = {}  # partition -> seq of the last update
+        self.received = 0.0  # the latest `received_at` in the aggregates
         self.version = 0  # changes with everything that changes a row
 
     def __len__(self) -> int:
@@ -127,6 +128,7 @@ class ItemTable:
         """Set what one partition says about an item."""
         if stats.landmark > self.landmark:
             self._rebase(stats.landmark)
+        self.received = max(self.received, stats.received)
         row = self.row(item_id)
         values = self.statistics[partition, row]
         behind = self.landmark - stats.landmark
