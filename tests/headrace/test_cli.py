@@ -356,3 +356,22 @@ def test_evaluate_sessions_prints_one_object_and_refuses_files_without_sessions(
     assert {"own_session_gain", "own_session_gain_ci", "other_sessions_gain", "other_sessions_gain_ci"} <= set(found)
     assert "--test" in refused(run(*words, "--test", str(single)))
     assert "gone.csv" in refused(run(*words, "--test", str(tmp_path / "gone.csv")))
+
+
+def test_evaluate_slates_prints_one_object_and_refuses_what_leaves_nothing_to_score(run: Run, tmp_path: Path) -> None:
+    path, shown = tmp_path / "slates.ndjson", [{"item_id": f"i{n}", "price": 9.0 + n} for n in range(5)]
+    rows: list[dict[str, object]] = []
+    for n in range(8):
+        who = {"user_id": f"u{n}", "session_id": f"s{n}", "timestamp": 1_700_000_000 + 100 * n}
+        rows += [{"event_type": "impression", "items": shown, **who}, {"event_type": "click", "item_id": "i0", **who}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    words = ("evaluate", "slates", "--events", str(path), "--json")
+
+    status, out, err = run(*words, "--last", "3")
+
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert (found["n"], found["learned_before"], found["baselines"]["display_order"]["mrr"]) == (3, 5, 1.0)
+    assert {"mrr", "mrr_ci", "gain", "gain_ci", "contributions"} <= set(found)
+    assert "left to score" in refused(run(*words, "--after", "2024-01-01"))
+    assert "noon" in refused(run(*words, "--after", "noon"))

@@ -1,0 +1,62 @@
+"""Commands that tell of learned models: models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headrace.cli.app import DataDir, Json, app, explained, print_json, print_table
+
+if TYPE_CHECKING:
+    from headrace.settings import Settings
+
+models = typer.Typer(help="The rankers that learn side by side, and how they compare.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
+
+@models.command("list")
+@explained
+def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """List the candidates for ranking: progressive figures, gain over the active one with its bound, lineage.
+
+    A candidate is promotable once the lower bound of its gain in NDCG, which holds at all times at once, is above 0.
+
+    Examples:
+
+        headrace models list
+        headrace models list --data-dir /var/lib/headrace --json
+    """
+    from headrace.model_report import listed
+
+    document = listed(_settings(data_dir))
+    print_json(document) if as_json else print_table(document)
+
+
+@models.command()
+@explained
+def show(
+    name: Annotated[str, typer.Argument(help="Of a candidate, as `models list` names it.")],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show one candidate: hyper-parameters, figures, weights by feature, and what sources are worth by surface.
+
+    Examples:
+
+        headrace models show listwise-1
+        headrace models show pointwise-1 --json
+    """
+    from headrace.model_report import shown
+
+    document = shown(_settings(data_dir), name)
+    print_json(document) if as_json else print_table(document)
+
+
+def _settings(data_dir: DataDir) -> Settings:
+    from headrace.probe import require_data_dir
+    from headrace.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir)
+    require_data_dir(settings)
+    return settings

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from example_rows import planted_examples
+
+from flows.learn import ranker_view
+from headrace.cli import main
+from headrace.keys import load_keys, prepare_data_dir
+from online.adapters.file_artifacts import FileArtifacts
+from online.core.example import EXAMPLES, encode_example
+from online.core.features import NAMES
+from online.models.learner import SIDE_BY_SIDE
+from online.ports import Batch, Message
+
+Run = Callable[..., tuple[int, str, str]]
+N = 30
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `headrace models` on an empty data directory; return exit status, stdout and stderr."""
+    for name in [name for name in os.environ if name.startswith("HEADRACE_")]:
+        monkeypatch.delenv(name)
+    data_dir = prepare_data_dir(tmp_path / "data")
+    load_keys(data_dir)  # as a system that once ran there has left it
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["headrace", "models", *words, "--data-dir", str(data_dir)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def learned(run: Run, tmp_path: Path) -> Run:
+    """The same, when some slates were learned and published there."""
+    view = ranker_view(artifacts=FileArtifacts(tmp_path / "data" / "artifacts"), clock=lambda: 7e8)
+    view.adopt(0)
+    messages = [Message(f"{i:09d}", encode_example(one)) for i, one in enumerate(planted_examples(N))]
+    view.step(Batch(EXAMPLES, 0, messages))()
+    return run
+
+
+def test_list_tells_how_candidates_compare_and_up_to_where_they_have_learned(learned: Run) -> None:
+    status, out, err = learned("list", "--json")
+
+    assert (status, err) == (0, "")
+    document = json.loads(out)
+    assert (document["version"], document["active"], document["slates"]) == (1, SIDE_BY_SIDE[0], N)
+    assert document["lineage"] == {"positions": {"examples/0": f"{N - 1:09d}"}, "published_at": 7e8}
+    assert list(document["candidates"]) == list(SIDE_BY_SIDE)
+    assert document["candidates"]["listwise-1"]["ndcg_gain_lower"] < 0.0
+    assert document["candidates"]["listwise-1"]["promotable"] is False
+    assert "promotable" not in document["candidates"][SIDE_BY_SIDE[0]]
+    assert {"log_loss", "auc", "ndcg"} < set(document["baselines"]["popularity"])
+
+
+@pytest.mark.parametrize("name", SIDE_BY_SIDE)
+def test_show_tells_hyper_parameters_and_weights(learned: Run, name: str) -> None:
+    status, out, err = learned("show", name, "--json")
+
+    assert (status, err) == (0, "")
+    document = json.loads(out)
+    assert (document["name"], document["is_active"]) == (name, name == SIDE_BY_SIDE[0])
+    assert set(document["weights"]) == set(NAMES)
+    assert document["config"]["intercept_rate"] == 0.02
+    assert document["figures"]["slates"] == N
+
+
+def test_for_a_person_both_are_tables(learned: Run) -> None:
+    assert "promotable" in learned("list")[1]
+    assert "learning_rate" in learned("show", "listwise-1")[1]
+
+
+@pytest.mark.parametrize(("words", "hint"), [(("list",), "no ranker"), (("show", "listwise-1"), "no ranker")])
+def test_where_nothing_was_learned_that_is_said_in_one_line(run: Run, words: tuple[str, ...], hint: str) -> None:
+    status, out, err = run(*words, "--json")
+
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert hint in err
+
+
+def test_a_candidate_there_is_none_of_is_told_with_those_there_are(learned: Run) -> None:
+    status, _, err = learned("show", "nobody")
+
+    assert status == 2
+    assert "pointwise-1" in err
