@@ -17,6 +17,7 @@ from online.core.pool import new_items
 from online.core.rates import Rates
 from online.core.record import UserRecord
 from online.core.robots import is_robot
+from online.core.rung import Evidence, acts_of, rung_of
 from online.core.session import current_session
 from online.core.step import Context
 from online.core.thompson import weight_shift
@@ -83,7 +84,8 @@ def recommend(
     found = retrieve(world, tops, query, request.policy.retrievers)
     stopwatch("retrieve")
     eligible, removed = _eligible(world, request, session, known, found.rows)
-    rung, why = _rung(request, known, session, bool(eligible.any()), degraded)
+    evidence = Evidence(acts_of(known), len(session), bool(eligible.any()), request.user_key is not None, degraded)
+    rung, why = rung_of(evidence)
     unnamed = _unnamed(world, request, found, eligible)
     if len(unnamed):
         found = found.joined(Retrieved.unsourced(unnamed))
@@ -174,18 +176,6 @@ def _session_items(request: SlateRequest, record: UserRecord) -> list[str]:
 def _rows(world: World, items: Sequence[str]) -> NDArray[np.int32]:
     codes = world.table.ids.codes
     return np.array([codes[item] for item in items if item in codes], np.int32)
-
-
-def _rung(
-    request: SlateRequest, record: UserRecord, session: Sequence[str], is_found: bool, degraded: str
-) -> tuple[str, str]:
-    """Name the rung of the ladder that answers, and why it is not the personal one."""
-    if not is_found:
-        return "static", degraded or "no retriever found anything that may be shown"
-    if record.counts:
-        return "personal", ""
-    reason = degraded or ("no events of this user yet" if request.user_key else "the request names no user")
-    return ("session", reason) if session else ("popularity", reason)
 
 
 def _unnamed(world: World, request: SlateRequest, found: Retrieved, eligible: NDArray[np.bool_]) -> NDArray[np.int32]:

@@ -154,9 +154,9 @@ def test_the_rungs_of_the_ladder() -> None:
         return slate.rung, slate.why
 
     assert rung(record()) == ("personal", "")
-    assert rung(None, session_items=["i1"]) == ("session", "no events of this user yet")
+    assert rung(None, session_items=["i1"]) == ("session", "no acts of this user yet")
     assert rung(None, "store away", session_items=["i1"]) == ("session", "store away")
-    assert rung(UserRecord()) == ("popularity", "no events of this user yet")
+    assert rung(UserRecord()) == ("popularity", "no acts of this user yet")
     assert rung(None, "store away") == ("popularity", "store away")
     assert rung(None, user_key=None, item_id="i1") == ("session", "the request names no user")
 

@@ -133,8 +133,8 @@ def test_the_rungs_of_the_ladder_are_named(shop: Any, eventually: Wait) -> None:
     send(shop, event("shoe-0"))
     folded(shop, eventually, "1", 1)
 
-    assert stranger == {"rung": "popularity", "why": "no events of this user yet"}
-    assert session == {"rung": "session", "why": "no events of this user yet"}
+    assert stranger == {"rung": "popularity", "why": "no acts of this user yet"}
+    assert session == {"rung": "session", "why": "no acts of this user yet"}
     assert nobody == {"rung": "session", "why": "the request names no user"}
     assert shop.slate(user_id="1")["fallback"] is None
 

@@ -1,0 +1,52 @@
+"""The ladder: which evidence answers a request, and why it is not a stronger one. Its thresholds are declared here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .record import TYPE_CODES, UserRecord
+
+Rung = Literal["personal", "session", "popularity", "static"]
+
+PERSONAL_ACTS = 1
+"""Acts in the record that make an answer personal: one moves a slate, and is forgotten as it fades."""
+
+_NO_ACTS = frozenset(TYPE_CODES[name] for name in ("impression", "search", "custom"))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of who asks: `acts` of the record on items, items of the session, and what was found.
+
+    `degraded` says why the record could not be read, empty when it could; `is_named` whether the request names anybody.
+    """
+
+    acts: int
+    session_items: int
+    is_found: bool
+    is_named: bool
+    degraded: str = ""
+
+
+def acts_of(record: UserRecord) -> int:
+    """Return how many events on items the record has seen; being shown something is no act, and tells no taste.
+
+    >>> acts_of(UserRecord(counts={TYPE_CODES["impression"]: 9, TYPE_CODES["click"]: 2}))
+    2
+    """
+    return sum(count for code, count in record.counts.items() if code not in _NO_ACTS)
+
+
+def rung_of(evidence: Evidence) -> tuple[Rung, str]:
+    """Return the rung that answers, and why it is not the personal one; empty when it is.
+
+    >>> rung_of(Evidence(acts=0, session_items=2, is_found=True, is_named=True))
+    ('session', 'no acts of this user yet')
+    """
+    if not evidence.is_found:
+        return "static", evidence.degraded or "no retriever found anything that may be shown"
+    if evidence.acts >= PERSONAL_ACTS:
+        return "personal", ""
+    why = evidence.degraded or ("no acts of this user yet" if evidence.is_named else "the request names no user")
+    return ("session" if evidence.session_items else "popularity"), why
