@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from online.core.audience import audiences_of
 from online.core.features import INDEX, NAMES, Retrieved, Scene, gather
 from online.core.leaning import leaning
 from online.core.policy import SlotPolicy, draw_slate, most_slots
@@ -80,11 +81,15 @@ def recommend(
     tops = world.tops or Toplists(world.table, request.now)
     session = _session_items(request, known)
     rows = _rows(world, session)
-    query = Query(known, session, rows, leaning(world.table, known, rows, request.now), request.now)
+    audiences = audiences_of(known.labels, known.labels_context | known.context | request.context)
+    leans = leaning(world.table, known, rows, request.now)
+    query = Query(known, session, rows, leans, audiences, request.now)
     found = retrieve(world, tops, query, request.policy.retrievers)
     stopwatch("retrieve")
     eligible, removed = _eligible(world, request, session, known, found.rows)
-    evidence = Evidence(acts_of(known), len(session), bool(eligible.any()), request.user_key is not None, degraded)
+    is_shared = any(name in world.liked for name in audiences)
+    is_named = request.user_key is not None
+    evidence = Evidence(acts_of(known), len(session), is_shared, bool(eligible.any()), is_named, degraded)
     rung, why = rung_of(evidence)
     unnamed = _unnamed(world, request, found, eligible)
     if len(unnamed):

@@ -25,12 +25,14 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What retrievers look at: the record, the session's items oldest first, what both lean to, and the moment."""
+    """What retrievers look at: the record, the session's items oldest first, what both lean to, whose labels and
+    context are shared, and the moment."""
 
     record: UserRecord
     session_items: Sequence[str]
     session_rows: Rows
     leaning: Leaning
+    audiences: Sequence[str]
     now: float
 
 
@@ -71,6 +73,17 @@ def _new(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
     return _for_everybody_and(tops.new, query.leaning)
 
 
+def _audience(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
+    """Find what those who share a label or a value of context like more than everybody does."""
+    lists = [world.liked[name] for name in query.audiences if name in world.liked]
+    if not lists:
+        return _none()
+    rows, at = np.unique(np.concatenate([liked.rows for liked in lists]), return_inverse=True)
+    lift = np.bincount(at, np.concatenate([liked.lift for liked in lists]), len(rows))
+    best = np.lexsort((rows, -lift))[: PER_RETRIEVER // 2]
+    return rows[best].astype(np.int32), lift[best].astype(np.float64)
+
+
 def _for_everybody_and(toplist: Toplist, leaning: Leaning) -> tuple[Rows, Scores]:
     return apportioned([(EVERYBODY, toplist.everybody), *_segments(toplist, leaning)], PER_RETRIEVER // 2)
 
@@ -95,6 +108,7 @@ RETRIEVERS: dict[str, Callable[[World, Toplists, Query], tuple[Rows, Scores]]] =
     "trending": _trending,
     "popular": _popular,
     "new": _new,
+    "audience": _audience,
 }
 
 
@@ -107,4 +121,15 @@ def retrieve(world: World, tops: Toplists, query: Query, names: Sequence[str]) -
         at, column = np.searchsorted(rows, own)[::-1], COLUMN[name]  # backwards: a row named twice has its better rank
         union.ranks[at, column] = np.arange(len(own), 0, -1)
         union.scores[at, column] = values[::-1]
+    if "vectors" in found:
+        union.scores[:, COLUMN["vectors"]] = _cosines(world, query, union.rows)
     return union
+
+
+def _cosines(world: World, query: Query, rows: Rows) -> Scores:
+    """Return what vectors say of all candidates: one is no less near for another retriever having found it."""
+    direction = world.vectors.query(query.record, query.session_items) if world.vectors is not None else None
+    if world.vectors is None or direction is None:
+        return np.zeros(len(rows))
+    names = world.table.ids.names
+    return world.vectors.cosines([names[row] for row in rows.tolist()], direction)

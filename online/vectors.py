@@ -40,6 +40,12 @@ class Vectors(NamedTuple):
         share = np.float32(len(known) / (len(known) + PROFILE_ITEMS))
         return _unit(share * session + (1 - share) * profile)
 
+    def cosines(self, items: Sequence[str], query: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the cosine of each item with a query of length 1, shape (n,); 0 for items without a vector."""
+        labels = np.array([self.labels.get(item, -1) for item in items], np.int64)
+        cosines = (self.matrix[labels] @ query) * (labels >= 0)
+        return cosines.astype(np.float64)
+
     def search(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the labels and exact cosines of about the k items nearest to a unit vector, best first.
 

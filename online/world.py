@@ -1,4 +1,4 @@
-"""What a serving worker reads beside the user record: item arrays, session index, vectors and ranker.
+"""What a serving worker reads beside the user record: item arrays, session index, audiences, vectors and ranker.
 
 One thread follows the log and changes it; requests read it. What a request must see whole (toplists, vectors,
 ranker) is one reference, replaced and never edited.
@@ -6,10 +6,12 @@ ranker) is one reference, replaced and never edited.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from online.core.audience import Audiences, Liked
 from online.core.item_table import ItemTable
 from online.core.ranker import PRIOR_RANKER, Ranker, read_ranker
 from online.core.rates import Rates
@@ -42,6 +44,8 @@ class World:
 
     table: ItemTable
     sessions: SessionKnn = field(default_factory=lambda: SessionKnn(SessionKnnConfig(sessions=200_000)))
+    audiences: Audiences = field(default_factory=Audiences)
+    liked: Mapping[str, Liked] = field(default_factory=dict)  # by audience
     tops: Toplists | None = None
     rates: Rates | None = None
     vectors: Vectors | None = None
@@ -54,12 +58,15 @@ class World:
             for touch in update.touches:
                 if touch.was:
                     self.sessions.move(touch.was, touch.session)
-                self.sessions.learn_one(touch.session, self.table.row(touch.item_id), touch.time)
+                row = self.table.row(touch.item_id)
+                self.sessions.learn_one(touch.session, row, touch.time)
+                self.audiences.learn_one(touch.audiences, row, touch.time)
 
     def frozen(self) -> World:
         """Return this world with the toplists, vectors and ranker of this moment, for one request to read."""
         return replace(self)
 
     def refresh(self, now: float) -> None:
-        """Recompute toplists and rates as of `now`."""
+        """Recompute toplists, rates and what audiences like as of `now`."""
+        self.liked = self.audiences.lists(now)
         self.tops, self.rates = Toplists(self.table, now), Rates(self.table)

@@ -107,7 +107,7 @@ def _scenes(stream: Stream, history: int) -> list[Scene]:
         if len(session) < 2:
             continue
         rows = np.array([codes[item] for item in session], np.int32)
-        query = Query(record, session, rows, leaning(world.table, record, rows, now), now)
+        query = Query(record, session, rows, leaning(world.table, record, rows, now), (), now)
         found = retrieve(world, tops, query, SOURCES)
         if len(found.rows) < CANDIDATES:
             found = found.joined(Retrieved.unsourced(np.setdiff1d(filler, found.rows)[:CANDIDATES].astype(np.int32)))

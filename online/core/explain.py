@@ -13,6 +13,7 @@ from .ranker import Ranker
 _REASONS = {
     "session_knn_score": ("seen_together", "Often seen together with {item}"),
     "session_knn_rank": ("seen_together", "Often seen together with {item}"),
+    "audience_score": ("popular_with_yours", "Popular with people like you"),
     "vectors_score": ("similar", "Similar to {item}"),
     "last_category": ("same_category", "In the same category as {item}"),
     "item_affinity": ("your_item", "You have shown interest in it"),

@@ -13,6 +13,7 @@ from schemas.event import Event
 from schemas.identity import Absorb, Forwarded, Merge, encode_identity
 from schemas.user import User
 
+from .audience import audiences_of
 from .checkpoint import Folded, Outgoing
 from .dead_letter import dead_letter
 from .entry import Absorption, Arrival, Document, Entry, read_document, read_entry
@@ -185,9 +186,10 @@ class PartitionFold:
             return
         code, weight = TYPE_CODES[event.event_type], event_weight(event, config.weights)
         own_factors = factors if record.landmark == landmark else config.decay.at(time, record.landmark)
+        audiences = audiences_of(record.labels, record.labels_context | event.context)
         for item in event.items:
             if joined is not None:
-                touches.append(SessionTouch(joined[0], item.item_id, time, joined[1]))
+                touches.append(SessionTouch(joined[0], item.item_id, time, joined[1], audiences))
             count_item(
                 self._items.change(item.item_id),
                 type_code=code,

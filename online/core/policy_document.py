@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from .policy import SlotPolicy
 from .value import Value
 
-SOURCES = ("session_knn", "vectors", "affinity", "trending", "popular", "new")
+SOURCES = ("session_knn", "vectors", "affinity", "trending", "popular", "new", "audience")
 """Retrievers in the order of their bit in a candidate's source set."""
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from .record import TYPE_CODES, UserRecord
 
-Rung = Literal["personal", "session", "popularity", "static"]
+Rung = Literal["personal", "session", "audience", "popularity", "static"]
 
 PERSONAL_ACTS = 1
 """Acts in the record that make an answer personal: one moves a slate, and is forgotten as it fades."""
@@ -17,13 +17,15 @@ _NO_ACTS = frozenset(TYPE_CODES[name] for name in ("impression", "search", "cust
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of who asks: `acts` of the record on items, items of the session, and what was found.
+    """What is known of who asks: `acts` of the record on items, items of the session, whether others are known who
+    share a label or a value of context, and whether anything was found.
 
     `degraded` says why the record could not be read, empty when it could; `is_named` whether the request names anybody.
     """
 
     acts: int
     session_items: int
+    is_shared: bool
     is_found: bool
     is_named: bool
     degraded: str = ""
@@ -41,7 +43,7 @@ def acts_of(record: UserRecord) -> int:
 def rung_of(evidence: Evidence) -> tuple[Rung, str]:
     """Return the rung that answers, and why it is not the personal one; empty when it is.
 
-    >>> rung_of(Evidence(acts=0, session_items=2, is_found=True, is_named=True))
+    >>> rung_of(Evidence(acts=0, session_items=2, is_shared=False, is_found=True, is_named=True))
     ('session', 'no acts of this user yet')
     """
     if not evidence.is_found:
@@ -49,4 +51,6 @@ def rung_of(evidence: Evidence) -> tuple[Rung, str]:
     if evidence.acts >= PERSONAL_ACTS:
         return "personal", ""
     why = evidence.degraded or ("no acts of this user yet" if evidence.is_named else "the request names no user")
-    return ("session" if evidence.session_items else "popularity"), why
+    if evidence.session_items:
+        return "session", why
+    return ("audience" if evidence.is_shared else "popularity"), why

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,9 @@ def world() -> World:
     return world
 
 
-def found_by(world: World, *names: str, record: UserRecord | None = None, session: str = "") -> dict[str, list[str]]:
+def found_by(world: World, *names: str, **asked: Any) -> dict[str, list[str]]:
     """Return what each source found."""
-    found = ask(world, *names, record=record, session=session)
+    found = ask(world, *names, **asked)
     ids = [world.table.ids.names[row] for row in found.rows]
     assert len(set(ids)) == len(ids)
     by_source = {
@@ -58,10 +59,12 @@ def found_by(world: World, *names: str, record: UserRecord | None = None, sessio
     return {name: items for name, items in by_source.items() if items}
 
 
-def ask(world: World, *names: str, record: UserRecord | None = None, session: str = "") -> Retrieved:
+def ask(
+    world: World, *names: str, record: UserRecord | None = None, session: str = "", audiences: Sequence[str] = ()
+) -> Retrieved:
     rows = np.array([world.table.ids.codes[name] for name in session], np.int32)
     known = record or UserRecord()
-    query = Query(known, list(session), rows, leaning(world.table, known, rows, T0), T0)
+    query = Query(known, list(session), rows, leaning(world.table, known, rows, T0), audiences, T0)
     assert world.tops is not None
     return retrieve(world, world.tops, query, names or SOURCES)
 
@@ -145,6 +148,20 @@ def test_rare_segments_come_up_for_those_who_lean_to_them(name: str) -> None:
     assert (rare(UserRecord()), rare(fan)) == (0, 10)
 
 
+def test_those_who_share_a_label_or_a_context_find_what_they_like_more_than_others() -> None:
+    world = World(ItemTable(partitions=1))
+    names = [("label=vip",), ("country=de",), ()]
+    touches = [SessionTouch(n, f"i{n % 3}", T0, 0, names[n % 3]) for n in range(150)]
+    for n in range(3):
+        world.table.put(Item(item_id=f"i{n}", updated_at=T0, created_at=T0))
+    world.apply(Update(0, 1, {}, touches))
+    world.refresh(T0)
+
+    assert found_by(world, "audience", audiences=["label=vip"]) == {"audience": ["i0"]}
+    assert found_by(world, "audience", audiences=["label=vip", "country=de"]) == {"audience": ["i0", "i1"]}
+    assert found_by(world, "audience", audiences=["country=fr"]) == {}
+
+
 def test_lists_hold_what_may_be_shown(world: World) -> None:
     everything = ["a", "b", "c", "d", "e"]
 
@@ -187,7 +204,10 @@ def test_each_retriever_names_a_bounded_number() -> None:
     for number in range(600):
         world.table.put(Item(item_id=str(number), updated_at=T0, created_at=T0, categories=["one"]))
     stats = {str(n): ItemStats(T0, [1.0 + n] * 3, {}, T0, T0) for n in range(600)}
-    world.apply(Update(0, 1, stats, [SessionTouch(1, str(n), T0) for n in range(600)]))
+    world.apply(
+        Update(0, 1, stats, [SessionTouch(1, str(n), T0, 0, ("label=a",) if n < 200 else ()) for n in range(600)])
+    )
+    world.refresh(T0)
     world.tops = Toplists(world.table, T0, limit=500)
     world.vectors = in_order({str(n): [1.0, n / 600] for n in range(600)})
     record = UserRecord(landmark=T0)
@@ -195,7 +215,7 @@ def test_each_retriever_names_a_bounded_number() -> None:
     row = np.array([599], np.int32)
 
     for name in SOURCES:
-        query = Query(record, ["599"], row, leaning(world.table, record, row, T0), T0)
+        query = Query(record, ["599"], row, leaning(world.table, record, row, T0), ["label=a"], T0)
         found = retrieve(world, world.tops, query, [name])
         assert 0 < len(found.rows) <= PER_RETRIEVER, name
 
@@ -217,3 +237,13 @@ def test_source_sets_of_more_than_eight_sources_take_another_byte() -> None:
     found.ranks[0, 1] = found.ranks[1, 8] = 3
 
     assert found.source_bits().tolist() == [[2, 0], [0, 1]]
+
+
+def test_vectors_tell_how_near_a_candidate_is_whoever_found_it(world: World) -> None:
+    world.vectors = in_order({"a": [1.0, 0.0], "b": [0.6, 0.8]})
+    found = ask(world, "vectors", "popular", session="a")
+
+    near = dict(zip(found.rows.tolist(), found.scores[:, SOURCES.index("vectors")].tolist(), strict=True))
+    assert near == pytest.approx({0: 1.0, 1: 0.6, 2: 0.0, 3: 0.0, 4: 0.0})
+    only_popular = ask(world, "popular", session="a")
+    assert not only_popular.scores[:, SOURCES.index("vectors")].any()

@@ -42,9 +42,9 @@ def test_toplists_are_of_the_moment_they_were_refreshed() -> None:
     world.refresh(T0 + 10)
 
     assert early is not None
-    assert early.popular.tolist() == []
+    assert early.popular.everybody.tolist() == []
     assert world.tops is not None
-    assert world.tops.popular.tolist() == [0]
+    assert world.tops.popular.everybody.tolist() == [0]
 
 
 def test_a_frozen_world_keeps_toplists_vectors_and_ranker_and_shares_the_arrays() -> None:

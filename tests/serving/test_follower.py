@@ -107,7 +107,7 @@ def test_it_is_at_the_head_only_once_everything_is_read(following: Following, ev
     eventually(following.follower.at_head.is_set)
 
     assert len(following.world.table) == 1200
-    assert len(following.world.tops.new) == 200
+    assert len(following.world.tops.new.everybody) == 200
 
 
 def test_items_updates_and_toplists_follow_the_log(following: Following, eventually: Wait) -> None:
@@ -119,7 +119,9 @@ def test_items_updates_and_toplists_follow_the_log(following: Following, eventua
     touches = [SessionTouch(1, "a", T0), SessionTouch(1, "b", T0 + 1)]
     following.log.append(UPDATES, [(0, encode_update(Update(0, 1, {"b": stats(2.0)}, touches)))])
 
-    eventually(lambda: world.tops is not None and world.tops.popular.tolist() == [world.table.ids.codes.get("b")])
+    eventually(
+        lambda: world.tops is not None and world.tops.popular.everybody.tolist() == [world.table.ids.codes.get("b")]
+    )
     rows, _ = world.sessions.query(np.array([world.table.row("a")], np.int32), now=T0 + 2, limit=5)
     assert world.table.row("b") in rows.tolist()
 

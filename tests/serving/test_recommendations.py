@@ -23,7 +23,7 @@ def shop(system: Any, eventually: Wait) -> Any:
     """A shop of shoes and books in which nothing has happened yet."""
     system.put_items(*SHOES, categories=["shoes"], brand="acme", price=50.0, attributes={"size": 42})
     system.put_items(*BOOKS, categories=["books"], brand="press", price=10.0)
-    eventually(lambda: len(system.worker.world.tops.new) == 24)
+    eventually(lambda: len(system.worker.world.tops.new.everybody) == 24)
     return system
 
 

@@ -16,9 +16,9 @@ NEW_HALF_LIFE_S = 7 * DAY_S
 _COUNTS: tuple[State, ...] = ("items",)
 
 FEATURES = (
-    Feature("standing", 0.8, "log_share", _COUNTS, "catalogue"),  # popularity of days and of all time together
+    Feature("standing", 1.2, "log_share", _COUNTS, "catalogue"),  # popularity of days and of all time together
     Feature("popularity", 0.0, "log_share", _COUNTS, "catalogue"),  # of the most popular candidate's
-    Feature("trend", 0.3, "log_share", _COUNTS, "catalogue"),  # the recent part of its popularity
+    Feature("trend", 0.1, "log_share", _COUNTS, "catalogue"),  # the recent part of its popularity
     Feature("clicks", 0.0, "log_share", _COUNTS, "catalogue"),
     Feature("carts", 0.0, "log_share", _COUNTS, "catalogue"),
     Feature("purchases", 0.0, "log_share", _COUNTS, "catalogue"),

@@ -10,7 +10,11 @@ from online.core.policy_document import SOURCES
 from .feature import Feature, Group, Kind, PolicyClass, State
 from .scene import Scene
 
-_SCORED: dict[str, tuple[Kind, float]] = {"session_knn": ("share", 1.2), "vectors": ("cosine", 0.8)}
+_SCORED: dict[str, tuple[Kind, float]] = {
+    "session_knn": ("share", 1.2),
+    "vectors": ("cosine", 0.8),
+    "audience": ("share", 0.5),
+}
 """Sources whose scores tell more than their order: what the score becomes, and its prior."""
 
 _RANK_PRIORS = {"session_knn": 0.6}
@@ -18,6 +22,7 @@ _RANK_PRIORS = {"session_knn": 0.6}
 _READS: dict[str, tuple[State, ...]] = {
     "session_knn": ("request", "record", "sessions"),
     "vectors": ("request", "record", "vectors"),
+    "audience": ("request", "record", "catalogue"),
     "affinity": ("record", "items", "catalogue"),
 }
 _LISTED: tuple[State, ...] = ("items", "catalogue")  # lists that are the same for everybody

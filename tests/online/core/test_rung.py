@@ -9,12 +9,13 @@ from online.core.rung import PERSONAL_ACTS, Evidence, acts_of, rung_of
 @pytest.mark.parametrize(
     ("evidence", "rung", "why"),
     [
-        (Evidence(PERSONAL_ACTS, 0, True, True), "personal", ""),
-        (Evidence(PERSONAL_ACTS - 1, 0, True, True), "popularity", "no acts"),
-        (Evidence(PERSONAL_ACTS - 1, 1, True, True), "session", "no acts"),
-        (Evidence(0, 1, True, False), "session", "names no user"),
-        (Evidence(0, 0, True, True, "store away"), "popularity", "store away"),
-        (Evidence(PERSONAL_ACTS, 1, False, True), "static", "no retriever"),
+        (Evidence(PERSONAL_ACTS, 0, False, True, True), "personal", ""),
+        (Evidence(PERSONAL_ACTS - 1, 0, False, True, True), "popularity", "no acts"),
+        (Evidence(PERSONAL_ACTS - 1, 1, True, True, True), "session", "no acts"),
+        (Evidence(0, 1, False, True, False), "session", "names no user"),
+        (Evidence(0, 0, False, True, True, "store away"), "popularity", "store away"),
+        (Evidence(0, 0, True, True, True), "audience", "no acts"),
+        (Evidence(PERSONAL_ACTS, 1, True, False, True), "static", "no retriever"),
     ],
 )
 def test_the_strongest_evidence_answers_and_says_why_no_stronger_did(evidence: Evidence, rung: str, why: str) -> None:
