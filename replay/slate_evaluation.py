@@ -166,9 +166,7 @@ def _rows(shown: _Shown, chosen: int) -> SlateRows:
     clicked = [i == chosen for i in range(len(shown.items))]
     surface = shown.event.surface or "home"
     positions = [REFERENCE_POSITION] * len(clicked)
-    return slate_rows(
-        Example("", 0, surface, 0.0, "", list(NAMES), shown.features.tobytes(), positions, clicked)
-    )  # fmt: skip
+    return slate_rows(Example("", 0, surface, 0.0, "", list(NAMES), shown.features.tobytes(), positions, clicked))
 
 
 def _without(rows: SlateRows, name: str) -> SlateRows:

@@ -73,8 +73,7 @@ class Candidates:
             self._heads.correct_one(slate_rows(example))
             self.corrections += 1
             return
-        slate_rows(example)  # raises before its positions are looked up
-        rows = slate_rows(example, self.examination.weights(example))
+        rows = slate_rows(example)._replace(weights=self.examination.weights(example))
         self._validate(example, rows)
         for learner in self.learners.values():
             learner.learn_one(rows)

@@ -27,8 +27,8 @@ class SlateRows(NamedTuple):
         return self.outcomes & CLICK > 0
 
 
-def slate_rows(example: Example, weights: Floats | None = None) -> SlateRows:
-    """Return the rows of an example, each of weight 1 unless told otherwise.
+def slate_rows(example: Example) -> SlateRows:
+    """Return the rows of an example, each of weight 1.
 
     Raises:
         ValueError: its features are not those of this program, or its parts differ in length.
@@ -47,4 +47,4 @@ def slate_rows(example: Example, weights: Floats | None = None) -> SlateRows:
         msg = f"example {example.recommendation_id} has rows without position or label"
         raise ValueError(msg)
     features[:, INDEX["position"]] = [position_feature(slot) for slot in example.positions]
-    return SlateRows(example.surface, features, outcomes, np.ones(len(outcomes)) if weights is None else weights)
+    return SlateRows(example.surface, features, outcomes, np.ones(len(outcomes)))

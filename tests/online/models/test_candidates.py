@@ -22,7 +22,7 @@ def learned(given: list[Example], candidates: Candidates | None = None) -> Candi
 
 def test_every_row_of_a_slate_is_scored_before_any_is_learned() -> None:
     one = next(one for one in planted_examples(50) if 0 < sum(one.clicked) < 8)
-    rows = slate_rows(one, Candidates().examination.weights(one))
+    rows = slate_rows(one)._replace(weights=Candidates().examination.weights(one))
     first = Candidates().learners["pointwise-1"].log_odds(rows)
 
     candidates = learned([one])
