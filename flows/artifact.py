@@ -54,7 +54,8 @@ class ArtifactView:
     """Publishes a model at most every `every_s` seconds, when it has learned something.
 
     It has one partition. Whoever adopts it goes on from the newest version, and each version follows the one its owner
-    knows of: the first of two owners to publish fences the other.
+    knows of: the first of two owners to publish fences the other. A model that keeps less than it folds is read again
+    (`is_read_again`): its new owner begins at what the log still holds.
     """
 
     partitions = range(1)
@@ -68,10 +69,11 @@ class ArtifactView:
         artifacts: ArtifactStore,
         every_s: float,
         clock: Callable[[], float],
+        is_read_again: bool = False,
     ) -> None:
         self.topics: Sequence[str] = [*(topic for topic, _ in topics), TICK]
         self._name, self._keys, self._restore, self._artifacts = name, topics, restore, artifacts
-        self._every_s, self._clock = every_s, clock
+        self._every_s, self._clock, self._is_read_again = every_s, clock, is_read_again
         self._tenure: _Tenure | None = None
 
     @property
@@ -83,7 +85,9 @@ class ArtifactView:
         """Go on from the newest version."""
         newest = self._artifacts.newest(self._name)  # first: what is published from here on fences this owner
         running = newest_sound(self._artifacts, self._name)
-        kept: Mapping[str, str] = running.lineage["positions"] if running is not None else {}
+        kept: Mapping[str, str] = {}
+        if running is not None and not self._is_read_again:
+            kept = running.lineage["positions"]
         positions = {key: kept.get(_label(key), START) for key in self._keys}
         self._tenure = _Tenure(self._restore(running), newest, positions)
 

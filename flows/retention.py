@@ -15,7 +15,7 @@ from online.core.letters import LETTERS_VIEW
 from online.core.partition import EVENTS, USERS
 from online.core.update import UPDATES
 from online.ports import START, Artifact, ArtifactStore, Batch, EventLog, Position, StateStore
-from online.world import RANKER, VECTORS
+from online.world import BLEND, RANKER, VECTORS
 
 from .artifact import newest_sound
 from .log_source import TICK
@@ -46,8 +46,8 @@ READERS: Mapping[str, Sequence[str]] = {
 }
 """Topic -> the views that must have committed a message before it may go."""
 
-LEARNERS: Mapping[str, str] = {ITEMS: VECTORS, UPDATES: VECTORS, EXAMPLES: RANKER}
-"""Topic -> the artifact that must have learned a message before it may go."""
+LEARNERS: Mapping[str, Sequence[str]] = {ITEMS: (VECTORS,), UPDATES: (VECTORS, BLEND), EXAMPLES: (RANKER,)}
+"""Topic -> the artifacts that must have learned a message before it may go."""
 
 TRIM_EVERY_S = 15.0
 SHORT_FILL = 0.5  # of the log's room: fuller, age protects nothing; API workers stop at 0.8
@@ -102,13 +102,12 @@ class Retention:
     def trim(self, now: float) -> None:
         """Trim every topic as of `now` (epoch seconds)."""
         is_short = self._log.fill() > SHORT_FILL
-        learned = {name: newest_sound(self._artifacts, name) for name in set(LEARNERS.values())}
+        learned = {name: newest_sound(self._artifacts, name) for names in LEARNERS.values() for name in names}
         for topic, kept_s in KEPT_S.items():
             for partition in sorted(self.adopted if topic in (EVENTS, USERS, SLATES) else self.adopted & {0}):
                 bounds = [self._log.before(topic, partition, now if is_short else now - kept_s)]
                 bounds += [committed(self._state, view, topic, partition) for view in READERS.get(topic, ())]
-                if topic in LEARNERS:
-                    bounds.append(_learned(learned[LEARNERS[topic]], topic))
+                bounds += [_learned(learned[name], topic) for name in LEARNERS.get(topic, ())]
                 archive = self._recorded(topic, partition)
                 if archive is not None:
                     bounds.append(archive)

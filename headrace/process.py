@@ -145,14 +145,19 @@ def run_learn_flow(settings: Settings, member: str) -> None:
 
 def run_index_flow(settings: Settings, member: str) -> None:
     """Run the index flow."""
+    from flows.blend import blend_view
     from flows.index import vectors_view
     from online.adapters.usearch_index import build_usearch
 
     log = open_log(settings.log)
     patiently(lambda: create_topics(log, settings.partitions))
     log.close()
-    view = vectors_view(artifacts=open_artifacts(settings), build_index=build_usearch, clock=time.time)
-    keep("index", [view], settings, member, tick_s=TICK_S)
+    artifacts = open_artifacts(settings)
+    views = [
+        vectors_view(artifacts=artifacts, build_index=build_usearch, clock=time.time),
+        blend_view(artifacts=artifacts, clock=time.time),
+    ]
+    keep("index", views, settings, member, tick_s=TICK_S)
 
 
 def run_record_flow(settings: Settings, member: str) -> None:

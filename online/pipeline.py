@@ -124,6 +124,7 @@ def recommend(
         updates=dict(world.table.applied),
         model_version=world.ranker.version,
         index_version=world.vectors.version if world.vectors else 0,
+        blend_version=world.blend_version,
         policy_id=request.policy.policy_id,
         rung=rung,
         why=why,

@@ -13,10 +13,12 @@ from online.core.leaning import Leaning, apportioned
 from online.core.policy_document import SOURCES
 from online.core.record import UserRecord
 from online.core.toplists import Toplist, Toplists
+from online.models.session_candidates import distinct, session_candidates
 from online.world import World
 
 PER_RETRIEVER = 100
 EVERYBODY = 0.5  # the strength of what is so for everybody, beside what somebody leans to
+SESSION_SOURCES = ("session_knn", "rules", "session_blend")
 COLUMN = {name: i for i, name in enumerate(SOURCES)}
 
 Rows = NDArray[np.int32]
@@ -36,11 +38,22 @@ class Query:
     now: float
 
 
-def _session_knn(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
+def _session_sources(world: World, query: Query) -> dict[str, tuple[Rows, Scores]]:
+    """Find what session-kNN and rules name, and the best of both by the blend, with their likelihood to be next."""
     if not len(query.session_rows):
-        return _none()
-    rows, scores = world.sessions.query(query.session_rows, now=query.now, limit=PER_RETRIEVER)
-    return rows, scores.astype(np.float64)
+        return dict.fromkeys(SESSION_SOURCES, _none())
+    context = distinct(query.session_rows)
+    found = session_candidates(
+        world.sessions, world.rules, context, now=query.now, own=query.record.session_key or None
+    )
+    utilities = world.blend.utilities(found.features, len(context))
+    best = np.argsort(-utilities, kind="stable")[:PER_RETRIEVER]
+    ranked = {
+        "session_knn": (found.by_knn, found.knn_scores.astype(np.float64)),
+        "rules": (found.by_rules, found.rule_scores),
+        "session_blend": (found.rows[best], np.exp(utilities[best] - utilities[best[0]])),
+    }
+    return {name: (rows[:PER_RETRIEVER], scores[:PER_RETRIEVER]) for name, (rows, scores) in ranked.items()}
 
 
 def _vectors(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
@@ -102,7 +115,6 @@ def _none() -> tuple[Rows, Scores]:
 
 
 RETRIEVERS: dict[str, Callable[[World, Toplists, Query], tuple[Rows, Scores]]] = {
-    "session_knn": _session_knn,
     "vectors": _vectors,
     "affinity": _affinity,
     "trending": _trending,
@@ -114,7 +126,8 @@ RETRIEVERS: dict[str, Callable[[World, Toplists, Query], tuple[Rows, Scores]]] =
 
 def retrieve(world: World, tops: Toplists, query: Query, names: Sequence[str]) -> Retrieved:
     """Return the union of the named retrievers' candidates, each row once, in order of row."""
-    found = {name: RETRIEVERS[name](world, tops, query) for name in names}
+    by_session = _session_sources(world, query) if set(SESSION_SOURCES) & set(names) else {}
+    found = {name: by_session[name] if name in by_session else RETRIEVERS[name](world, tops, query) for name in names}
     rows = np.unique(np.concatenate([r for r, _ in found.values()])) if found else np.empty(0, np.int32)
     union = Retrieved.unsourced(rows.astype(np.int32))
     for name, (own, values) in found.items():

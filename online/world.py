@@ -1,7 +1,7 @@
-"""What a serving worker reads beside the user record: item arrays, session index, audiences, vectors and ranker.
+"""What a serving worker reads beside the user record: item arrays, sessions and rules, audiences, vectors, rankers.
 
 One thread follows the log and changes it; requests read it. What a request must see whole (toplists, vectors,
-ranker) is one reference, replaced and never edited.
+blend, ranker) is one reference, replaced and never edited.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from online.core.ranker import PRIOR_RANKER, Ranker, read_ranker
 from online.core.rates import Rates
 from online.core.toplists import Toplists
 from online.core.update import Update
+from online.models.sequential_rules import SequentialRules, SequentialRulesConfig
+from online.models.session_blend import BLEND_FILE, SessionBlend, SessionBlendConfig
 from online.models.session_knn import SessionKnn, SessionKnnConfig
+from online.models.session_learner import fold_click
 from online.ports import Artifact
 from online.vectors import Vectors
 
-VECTORS, RANKER = "vectors", "ranker"  # names of the artifacts a worker serves
+VECTORS, RANKER, BLEND = "vectors", "ranker", "session_blend"  # names of the artifacts a worker serves
 RANKER_FILE, ROOT_FILE = "ranker.json", "root.npy"
 
 
@@ -38,6 +41,16 @@ def served_ranker(artifact: Artifact) -> Ranker:
     return read_ranker(artifact.files[RANKER_FILE].read_bytes(), str(artifact.version), root)
 
 
+def served_blend(artifact: Artifact) -> SessionBlend:
+    """Return the session blend of a verified artifact.
+
+    Raises:
+        ValueError: it must not be served here; see `SessionBlend.from_state`.
+        msgspec.MsgspecError: it holds no blend.
+    """
+    return SessionBlend.from_state(artifact.files[BLEND_FILE].read_bytes())
+
+
 @dataclass(slots=True)
 class World:
     """The shared state of a serving worker or of a simulation in process."""
@@ -51,19 +64,21 @@ class World:
     vectors: Vectors | None = None
     ranker: Ranker = PRIOR_RANKER
     ranker_version: int = 0  # of the artifact the ranker came from, 0 for the prior
+    rules: SequentialRules = field(default_factory=lambda: SequentialRules(SequentialRulesConfig()))
+    blend: SessionBlend = field(default_factory=lambda: SessionBlend(SessionBlendConfig()))
+    blend_version: int = 0  # of the artifact the blend came from, 0 for the prior
 
     def apply(self, update: Update) -> None:
-        """Apply one update message to the item arrays and the session index."""
+        """Apply one update message to the item arrays, the session index and the rules."""
         if self.table.apply(update):
             for touch in update.touches:
                 if touch.was:
                     self.sessions.move(touch.was, touch.session)
                 row = self.table.row(touch.item_id)
-                self.sessions.learn_one(touch.session, row, touch.time)
-                self.audiences.learn_one(touch.audiences, row, touch.time)
+"""What a serving worker reads beside the user record: item arrays, sessions and rules, audiences, vectors, rankers.
 
     def frozen(self) -> World:
-        """Return this world with the toplists, vectors and ranker of this moment, for one request to read."""
+        """Return this world with the toplists, vectors, blend and ranker of this moment, for one request to read."""
         return replace(self)
 
     def refresh(self, now: float) -> None:

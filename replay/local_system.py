@@ -24,6 +24,7 @@ from online.models.candidates import Candidates
 from online.models.item_factors import ItemFactorsConfig
 from online.models.item_vectors import ItemVectors
 from online.models.learner import SIDE_BY_SIDE
+from online.models.session_updates import SessionUpdates
 from online.pipeline import recommend
 from online.ports import Batch, Message, VectorIndex
 from online.request import look_up, resolve
@@ -50,6 +51,7 @@ class LocalSystem:
         self.world = World(ItemTable(partitions))
         self.ranker = Candidates(SIDE_BY_SIDE[:1])
         self._vectors = ItemVectors(ItemFactorsConfig(seed=seed), lambda vectors, labels: b"")
+        self._sessions = SessionUpdates()
         self._records: list[dict[str, dict[str, bytes]]] = [{} for _ in range(partitions)]
         self._folds = [PartitionFold(p, self._loader(p)) for p in range(partitions)]
         self._joins = [JoinFold(p, {}, window_s=window_s) for p in range(partitions)]
@@ -132,6 +134,7 @@ class LocalSystem:
                 update = decode_update(payload)
                 self.world.apply(update)
                 self._vectors.learn(update)
+                self._sessions.learn(update)
             elif topic == EXAMPLES:
                 self.ranker.learn_one(decode_example(payload))
 
@@ -144,6 +147,8 @@ class LocalSystem:
             self._published = self._now
             self.world.ranker_version += 1
             self.world.ranker = self.ranker.export(str(self.world.ranker_version))
+            self.world.blend_version += 1
+            self.world.blend = self._sessions.blend.copy()
             self._publish_vectors()
 
     def _publish_vectors(self) -> None:

@@ -163,6 +163,7 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     pins: dict[int, int] = {}  # slot, counted from 0 -> candidate
     thompson: float = 0.0  # standard deviations of the posterior that one of the draw counts
     weight_shift: bytes = b""  # empty where the ranker has no posterior
+    blend_version: int = 0  # of the weights that blended the session sources, 0 for the prior
     robot: bool = False  # asked for by a robot: nothing is learned from it
     as_of: dict[str, float] = {}  # `record`, `updates` -> the latest `received_at` of an event in what was read of it
 

@@ -96,6 +96,7 @@ def _add_operations(app: FastAPI, worker: Worker) -> None:
         worker.metrics.log_away.set(worker.appender.is_log_away)
         worker.metrics.items.set(len(worker.world.table))
         worker.metrics.model_version.labels("ranker").set(worker.world.ranker_version)
+        worker.metrics.model_version.labels("session_blend").set(worker.world.blend_version)
         vectors = worker.world.vectors
         worker.metrics.model_version.labels("vectors").set(vectors.version if vectors else 0)
         return Response(generate_latest(worker.metrics.registry), media_type=CONTENT_TYPE_LATEST)

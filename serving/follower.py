@@ -1,4 +1,4 @@
-"""The thread that keeps a worker's world up to date: catalogue, item aggregates, sessions, vectors and ranker."""
+"""The thread that keeps a worker's world up to date: catalogue, items, sessions, vectors, blend, ranker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from online.core.update import UPDATES, decode_update
 from online.ports import START, Artifact, ArtifactStore, Batch, CorruptArtifact, EventLog, StateStore, Unavailable
 from online.vectors import Vectors
 from online.warmup import warm_up
-from online.world import RANKER, VECTORS, World, served_ranker
+from online.world import BLEND, RANKER, VECTORS, World, served_blend, served_ranker
 from schemas.item import decode_item
 
 logger = logging.getLogger(__name__)
@@ -145,6 +145,7 @@ class Follower:
         for name, running, install in (
             (VECTORS, self._world.vectors.version if self._world.vectors else 0, self._install_vectors),
             (RANKER, self._world.ranker_version, self._install_ranker),
+            (BLEND, self._world.blend_version, self._install_blend),
         ):
             newest = self._latest(name)
             if newest <= max(running, self._refused.get(name, 0)):
@@ -171,6 +172,9 @@ class Follower:
 
     def _install_ranker(self, artifact: Artifact) -> None:
         self._world.ranker, self._world.ranker_version = served_ranker(artifact), artifact.version
+
+    def _install_blend(self, artifact: Artifact) -> None:
+        self._world.blend, self._world.blend_version = served_blend(artifact), artifact.version
 
 
 class _Toplists:

@@ -14,6 +14,9 @@ _REASONS = {
     "session_knn_score": ("seen_together", "Often seen together with {item}"),
     "session_knn_rank": ("seen_together", "Often seen together with {item}"),
     "audience_score": ("popular_with_yours", "Popular with people like you"),
+    "session_blend_score": ("seen_together", "Often seen together with {item}"),
+    "session_blend_rank": ("seen_together", "Often seen together with {item}"),
+    "rules_rank": ("seen_together", "Often seen together with {item}"),
     "vectors_score": ("similar", "Similar to {item}"),
     "last_category": ("same_category", "In the same category as {item}"),
     "item_affinity": ("your_item", "You have shown interest in it"),
@@ -29,7 +32,7 @@ _REASONS = {
     "age": ("new", "New"),
 }
 _NO_REASON = ("catalogue", "From the catalogue")
-_FOLLOWS = frozenset({"session_knn_score", "session_knn_rank", "vectors_score", "last_category"})
+_FOLLOWS = frozenset(name for name, (_, text) in _REASONS.items() if "{item}" in text)
 _COLUMNS = [INDEX[name] for name in _REASONS]
 TELLING = 0.05  # a feature below says nothing true: everything is a little new, or a little popular
 

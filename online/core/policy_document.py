@@ -7,7 +7,17 @@ from dataclasses import dataclass, field, replace
 from .policy import SlotPolicy
 from .value import Value
 
-SOURCES = ("session_knn", "vectors", "affinity", "trending", "popular", "new", "audience")
+SOURCES = (
+    "session_knn",
+    "vectors",
+    "affinity",
+    "trending",
+    "popular",
+    "new",
+    "audience",
+    "rules",
+    "session_blend",
+)
 """Retrievers in the order of their bit in a candidate's source set."""
 
 
@@ -72,7 +82,7 @@ POLICIES = {
             ranker="popularity",
             slots=SlotPolicy(tau=0.02, epsilon=0.02, diversity=0.0),  # a baseline must be the best of its kind
         ),
-        Policy("similar-1", retrievers=("session_knn", "vectors", "affinity", "popular")),
+        Policy("similar-1", retrievers=("session_knn", "rules", "session_blend", "vectors", "affinity", "popular")),
         Policy(
             "greedy-1", slots=SlotPolicy(tau=1e-6, epsilon=0.0)
         ),  # what exploring costs and finds is told against it

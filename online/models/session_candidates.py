@@ -80,8 +80,8 @@ def session_candidates(
     x[at[1:], _SESSION] = OLDER_DECAY ** np.arange(len(latest) - 1)
     x[:, _SESSIONS] = np.log1p(knn.session_counts(rows))
     x[:, _RECENT] = np.log(rules.recent_clicks(rows, now) + 0.1)
-    ahead = followers.shares[:, 0]
-    order = np.lexsort((followers.rows, -ahead))[: np.count_nonzero(ahead)]
+    ahead, others = followers.shares[:, 0], followers.shares[:, 1:].sum(axis=1)
+    order = np.lexsort((followers.rows, -others, -ahead))  # what followed the last item, then what else came with it
     return SessionCandidates(rows, x, by_knn, scores, followers.rows[order], ahead[order])
 
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from .scene import Scene
 
-State = Literal["request", "record", "items", "catalogue", "sessions", "vectors"]
+State = Literal["request", "record", "items", "catalogue", "sessions", "blend", "vectors"]
 """What a feature reads: the request and its moment, the user record, item aggregates, the catalogue, the session index
-or item vectors. A slate logs the position or version of each, and all of them decay to the slate's moment."""
+with its rules, the weights that blend both, or item vectors. A slate logs the position or version of each, and all of
+them decay to the slate's moment."""
 
 Kind = Literal["share", "log_share", "log_ratio", "cosine", "reciprocal", "fade", "flag", "log", "cycle", "product"]
 """The type of a value: a share of a whole or of the best (also below 0), a logarithmic one, the logarithm of a

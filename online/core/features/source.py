@@ -14,6 +14,7 @@ _SCORED: dict[str, tuple[Kind, float]] = {
     "session_knn": ("share", 1.2),
     "vectors": ("cosine", 0.8),
     "audience": ("share", 0.5),
+    "session_blend": ("share", 0.8),
 }
 """Sources whose scores tell more than their order: what the score becomes, and its prior."""
 
@@ -23,6 +24,8 @@ _READS: dict[str, tuple[State, ...]] = {
     "session_knn": ("request", "record", "sessions"),
     "vectors": ("request", "record", "vectors"),
     "audience": ("request", "record", "catalogue"),
+    "rules": ("request", "record", "sessions"),
+    "session_blend": ("request", "record", "sessions", "blend"),
     "affinity": ("record", "items", "catalogue"),
 }
 _LISTED: tuple[State, ...] = ("items", "catalogue")  # lists that are the same for everybody
