@@ -47,13 +47,19 @@ def _session_sources(world: World, query: Query) -> dict[str, tuple[Rows, Scores
         world.sessions, world.rules, context, now=query.now, own=query.record.session_key or None
     )
     utilities = world.blend.utilities(found.features, len(context))
-    best = np.argsort(-utilities, kind="stable")[:PER_RETRIEVER]
+    best = np.argsort(-utilities, kind="stable")
     ranked = {
         "session_knn": (found.by_knn, found.knn_scores.astype(np.float64)),
         "rules": (found.by_rules, found.rule_scores),
         "session_blend": (found.rows[best], np.exp(utilities[best] - utilities[best[0]])),
     }
-    return {name: (rows[:PER_RETRIEVER], scores[:PER_RETRIEVER]) for name, (rows, scores) in ranked.items()}
+    return {name: _behind(context[-1], *source) for name, source in ranked.items()}
+
+
+def _behind(current: np.int32, rows: Rows, scores: Scores) -> tuple[Rows, Scores]:
+    """Return the best but the item a session is at, which is shown to nobody."""
+    is_other = rows != current
+    return rows[is_other][:PER_RETRIEVER], scores[is_other][:PER_RETRIEVER]
 
 
 def _vectors(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
