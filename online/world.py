@@ -75,7 +75,8 @@ class World:
                 if touch.was:
                     self.sessions.move(touch.was, touch.session)
                 row = self.table.row(touch.item_id)
-"""What a serving worker reads beside the user record: item arrays, sessions and rules, audiences, vectors, rankers.
+                fold_click(self.sessions, self.rules, touch.session, row, touch.time)
+                self.audiences.learn_one(touch.audiences, row, touch.time)
 
     def frozen(self) -> World:
         """Return this world with the toplists, vectors, blend and ranker of this moment, for one request to read."""

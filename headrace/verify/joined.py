@@ -13,7 +13,7 @@ from online.core.join import OPEN_SLATE, SLATES
 from online.core.partition import EVENTS
 from online.core.ranker import largest_difference, read_ranker
 from online.ports import ArtifactStore, Batch, CorruptArtifact, Message, StateStore
-from online.world import RANKER, RANKER_FILE, VECTORS
+from online.world import BLEND, RANKER, RANKER_FILE, VECTORS
 from replay.refold import differing
 from schemas.slate import decode_slate
 
@@ -49,7 +49,7 @@ def unlogged(seen: Seen, answered: Sequence[str]) -> set[str]:
 
 def compare_artifacts(outcome: Outcome, seen: Seen, artifacts: ArtifactStore) -> None:
     """Fill in which of the versions kept do not open, and whether the ranker is the one that its examples make."""
-    for name in (RANKER, VECTORS):
+    for name in (RANKER, VECTORS, BLEND):
         newest = artifacts.newest(name)
         for version in range(1, newest + 1):
             try:

@@ -23,7 +23,7 @@ from online.core.letters import LETTERS_VIEW
 from online.core.partition import EVENTS, USERS
 from online.core.update import UPDATES
 from online.ports import START, Batch, Position, Unavailable
-from online.world import RANKER, VECTORS
+from online.world import BLEND, RANKER, VECTORS
 
 PARTITIONS, SENT = 2, 10
 BY_USER, SINGLE = (EVENTS, USERS, SLATES), (ITEMS, UPDATES, EXAMPLES, DEAD, VERDICTS)
@@ -76,6 +76,7 @@ class System:
                 self.commit(view, partition, dict.fromkeys(topics, SENT))
         self.publish(VECTORS, {ITEMS: SENT, UPDATES: SENT})
         self.publish(RANKER, {EXAMPLES: SENT})
+        self.publish(BLEND, {UPDATES: SENT})
         self.retention = self.retention_by(self.artifacts)
 
     def retention_by(self, artifacts: FileArtifacts) -> Retention:
@@ -169,7 +170,9 @@ def test_nothing_is_trimmed_ahead_of_a_view_that_never_ran(system: System) -> No
     assert [system.kept(topic, p) for topic in (EVENTS, SLATES) for p in range(PARTITIONS)] == [SENT] * 4
 
 
-@pytest.mark.parametrize(("name", "topic"), [(VECTORS, ITEMS), (VECTORS, UPDATES), (RANKER, EXAMPLES)])
+@pytest.mark.parametrize(
+    ("name", "topic"), [(VECTORS, ITEMS), (VECTORS, UPDATES), (BLEND, UPDATES), (RANKER, EXAMPLES)]
+)
 @pytest.mark.parametrize("read", [0, 4])
 def test_nothing_is_trimmed_ahead_of_an_artifact(system: System, name: str, topic: str, read: int) -> None:
     topics = {ITEMS: SENT, UPDATES: SENT} if name == VECTORS else {}
