@@ -11,7 +11,7 @@ from online.core.features import INDEX, NAMES
 from online.core.item_stats import ItemStats
 from online.core.item_table import ItemTable
 from online.core.policy import SlotPolicy
-from online.core.policy_document import POLICIES, SOURCES, Policy
+from online.core.policy_document import POLICIES, Policy
 from online.core.propensity import redrawn, slot_distributions
 from online.core.ranker import Ranker
 from online.core.record import TYPE_CODES, Touch, UserRecord
@@ -100,7 +100,7 @@ def test_a_session_brings_in_its_neighbours() -> None:
 
     at = slate.candidates.index("i9")
     assert matrix(slate)[at, INDEX["session_knn_score"]] > 0.5
-    assert np.frombuffer(slate.sources, np.uint8)[at] & (1 << SOURCES.index("session_knn"))
+    assert "session_knn" in slate.sources_of(at)
 
 
 @pytest.mark.parametrize(
