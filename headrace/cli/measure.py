@@ -274,10 +274,12 @@ def ann(
 ) -> None:
     """USearch against hnswlib and faiss: cost of a query at equal recall, build, file and opening.
 
+    The two others come with `uv sync --group ann`.
+
     Examples:
 
-        uv run --group ann headrace bench ann --json
-        uv run --group ann headrace bench ann --items 1000000 --repeats 3 --only served,hnswlib,faiss
+        headrace bench ann --json
+        headrace bench ann --items 1000000 --repeats 3 --only served,hnswlib,faiss
         headrace bench ann --only usearch
     """
     from importlib.util import find_spec
