@@ -80,7 +80,7 @@ def recommend(
     known = record or NO_RECORD
     tops = world.tops or Toplists(world.table, request.now)
     session = _session_items(request, known)
-    rows = _rows(world, session)
+    rows = world.table.rows(session)
     audiences = audiences_of(known.labels, known.labels_context | known.context | request.context)
     leans = leaning(world.table, known, rows, request.now)
     query = Query(known, session, rows, leans, audiences, request.now)
@@ -168,7 +168,7 @@ def _asked(world: World, request: SlateRequest) -> dict[str, Any]:
 
 def is_showable(world: World, slate: Slate) -> bool:
     """Say whether every item of the slate may still be shown: the catalogue may have moved on since it was drawn."""
-    rows = _rows(world, [slate.candidates[i] for i in slate.slots])
+    rows = world.table.rows([slate.candidates[i] for i in slate.slots])
     return bool(world.table.is_eligible(rows, slate.time).all())
 
 
@@ -179,15 +179,10 @@ def _session_items(request: SlateRequest, record: UserRecord) -> list[str]:
     return items
 
 
-def _rows(world: World, items: Sequence[str]) -> NDArray[np.int32]:
-    codes = world.table.ids.codes
-    return np.array([codes[item] for item in items if item in codes], np.int32)
-
-
 def _unnamed(world: World, request: SlateRequest, found: Retrieved, eligible: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Return rows of candidates that no retriever has named: the pinned, and when slots might stay empty the static
     list, the last rung."""
-    wanted = _rows(world, list(request.policy.pins.values()))
+    wanted = world.table.rows(request.policy.pins.values())
     if most_slots(_groups(world, found.rows), eligible, request.slots) < request.n:
         everything = np.arange(len(world.table), dtype=np.int32)
         static = everything[world.table.is_eligible(everything, request.now)][:STATIC_ITEMS]
@@ -224,14 +219,14 @@ def _eligible(
     """Return the support of the draw, and how many candidates each reason took from it."""
     masks = {
         "catalogue": world.table.is_eligible(rows, request.now),
-        "hidden": ~np.isin(rows, _rows(world, list(record.hidden))),
-        "excluded": ~np.isin(rows, _rows(world, request.exclude_item_ids)),
-        "current": ~np.isin(rows, _rows(world, session[-1:])),  # what the user looks at right now
+        "hidden": ~np.isin(rows, world.table.rows(record.hidden)),
+        "excluded": ~np.isin(rows, world.table.rows(request.exclude_item_ids)),
+        "current": ~np.isin(rows, world.table.rows(session[-1:])),  # what the user looks at right now
     }
     if request.exclude_purchased:
-        masks["purchased"] = ~np.isin(rows, _rows(world, list(record.purchased)))
+        masks["purchased"] = ~np.isin(rows, world.table.rows(record.purchased))
     if request.exclude_seen:
-        masks["seen"] = ~np.isin(rows, _rows(world, list(record.seen)))
+        masks["seen"] = ~np.isin(rows, world.table.rows(record.seen))
     removed = {reason: int(np.count_nonzero(~mask)) for reason, mask in masks.items() if not mask.all()}
     return np.logical_and.reduce(list(masks.values())), removed
 

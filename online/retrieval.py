@@ -14,6 +14,7 @@ from online.core.policy_document import SOURCES
 from online.core.record import UserRecord
 from online.core.toplists import Toplist, Toplists
 from online.models.session_candidates import distinct, session_candidates
+from online.vectors import Vectors
 from online.world import World
 
 PER_RETRIEVER = 100
@@ -62,11 +63,7 @@ def _behind(current: np.int32, rows: Rows, scores: Scores) -> tuple[Rows, Scores
     return rows[is_other][:PER_RETRIEVER], scores[is_other][:PER_RETRIEVER]
 
 
-def _vectors(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
-    vectors = world.vectors
-    direction = vectors.query(query.record, query.session_items) if vectors is not None else None
-    if vectors is None or direction is None:
-        return _none()
+def _nearest(world: World, vectors: Vectors, direction: NDArray[np.float32]) -> tuple[Rows, Scores]:
     labels, cosines = vectors.search(direction, PER_RETRIEVER)
     codes = world.table.ids.codes
     rows = np.array([codes.get(vectors.ids[label], -1) for label in labels.tolist()], np.int32)
@@ -121,7 +118,6 @@ def _none() -> tuple[Rows, Scores]:
 
 
 RETRIEVERS: dict[str, Callable[[World, Toplists, Query], tuple[Rows, Scores]]] = {
-    "vectors": _vectors,
     "affinity": _affinity,
     "trending": _trending,
     "popular": _popular,
@@ -132,23 +128,18 @@ RETRIEVERS: dict[str, Callable[[World, Toplists, Query], tuple[Rows, Scores]]] =
 
 def retrieve(world: World, tops: Toplists, query: Query, names: Sequence[str]) -> Retrieved:
     """Return the union of the named retrievers' candidates, each row once, in order of row."""
-    by_session = _session_sources(world, query) if set(SESSION_SOURCES) & set(names) else {}
-    found = {name: by_session[name] if name in by_session else RETRIEVERS[name](world, tops, query) for name in names}
+    together = _session_sources(world, query) if set(SESSION_SOURCES) & set(names) else {}
+    vectors = world.vectors if "vectors" in names else None
+    direction = vectors.query(query.record, query.session_items) if vectors is not None else None
+    together["vectors"] = _none() if vectors is None or direction is None else _nearest(world, vectors, direction)
+    found = {name: together[name] if name in together else RETRIEVERS[name](world, tops, query) for name in names}
     rows = np.unique(np.concatenate([r for r, _ in found.values()])) if found else np.empty(0, np.int32)
     union = Retrieved.unsourced(rows.astype(np.int32))
     for name, (own, values) in found.items():
         at, column = np.searchsorted(rows, own)[::-1], COLUMN[name]  # backwards: a row named twice has its better rank
         union.ranks[at, column] = np.arange(len(own), 0, -1)
         union.scores[at, column] = values[::-1]
-    if "vectors" in found:
-        union.scores[:, COLUMN["vectors"]] = _cosines(world, query, union.rows)
+    if vectors is not None and direction is not None:  # an item is no less near for another retriever having found it
+        items = [world.table.ids.names[row] for row in union.rows.tolist()]
+        union.scores[:, COLUMN["vectors"]] = vectors.cosines(items, direction)
     return union
-
-
-def _cosines(world: World, query: Query, rows: Rows) -> Scores:
-    """Return what vectors say of all candidates: one is no less near for another retriever having found it."""
-    direction = world.vectors.query(query.record, query.session_items) if world.vectors is not None else None
-    if world.vectors is None or direction is None:
-        return np.zeros(len(rows))
-    names = world.table.ids.names
-    return world.vectors.cosines([names[row] for row in rows.tolist()], direction)

@@ -21,6 +21,7 @@ from online.models.sequential_rules import SequentialRules, SequentialRulesConfi
 from online.models.session_blend import BLEND_FILE, SessionBlend, SessionBlendConfig
 from online.models.session_knn import SessionKnn, SessionKnnConfig
 from online.models.session_learner import fold_click
+from online.models.session_updates import SESSIONS
 from online.ports import Artifact
 from online.vectors import Vectors
 
@@ -56,7 +57,7 @@ class World:
     """The shared state of a serving worker or of a simulation in process."""
 
     table: ItemTable
-    sessions: SessionKnn = field(default_factory=lambda: SessionKnn(SessionKnnConfig(sessions=200_000)))
+    sessions: SessionKnn = field(default_factory=lambda: SessionKnn(SessionKnnConfig(sessions=SESSIONS)))
     audiences: Audiences = field(default_factory=Audiences)
     liked: Mapping[str, Liked] = field(default_factory=dict)  # by audience
     tops: Toplists | None = None

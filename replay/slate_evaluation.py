@@ -140,9 +140,7 @@ class SlateEvaluation:
         )
         record, world, now = self._system.known(ask) or UserRecord(), self._system.world, event.timestamp or 0.0
         touches = session_touches(record.recent, now)
-        codes = world.table.ids.codes
-        rows = np.array([codes[item] for item in items], np.int32)
-        session = np.array([codes[t.item_id] for t in touches if t.item_id in codes], np.int32)
+        rows, session = world.table.rows(items), world.table.rows(touch.item_id for touch in touches)
         prices = np.array([item.price or 0.0 for item in event.items or ()])
         rates, found = world.rates or Rates(world.table), Retrieved.unsourced(rows)
         scene = Scene(world.table, rates, found, record, session, now, event.context or {}, listed=prices)

@@ -99,14 +99,13 @@ def _scenes(stream: Stream, history: int) -> list[Scene]:
     """Fold the history and return scenes of users in session, each with 200 candidates."""
     world, records, now = _folded(stream, history)
     tops, rates = Toplists(world.table, now), Rates(world.table)
-    codes = world.table.ids.codes
     filler = np.arange(len(world.table), dtype=np.int32)
     scenes = []
     for record in records:
         session = [touch.item_id for touch in record.recent[-5:]]
         if len(session) < 2:
             continue
-        rows = np.array([codes[item] for item in session], np.int32)
+        rows = world.table.rows(session)
         query = Query(record, session, rows, leaning(world.table, record, rows, now), (), now)
         found = retrieve(world, tops, query, SOURCES)
         if len(found.rows) < CANDIDATES:

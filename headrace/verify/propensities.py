@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from online.core.decay import DAY_S
 from online.core.features import NAMES, PRIOR, PRIOR_INTERCEPT
 from online.core.item_stats import ItemStats
 from online.core.item_table import ItemTable
@@ -33,7 +34,7 @@ from schemas.slate import Slate, decode_slate, encode_slate
 T = TypeVar("T")
 
 ALPHA = 1e-4
-ITEMS, SLOTS, NOW, DAY_S = 300, 10, 1_767_225_600.0, 86_400.0
+ITEMS, SLOTS, NOW = 300, 10, 1_767_225_600.0
 TOLERANCE = 1e-9  # relative, between a logged propensity and the one its record gives
 _SHOP, _ASKS, _TRANSFORM = range(3)  # streams of randomness
 

@@ -7,22 +7,20 @@ audiences. What little an audience tells is shrunk to what all of them tell: the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .decay import HALF_LIVES_S
+from .decay import HALF_LIVES_S, Decay
 
 AUDIENCES, AUDIENCE_ITEMS = 256, 256
 AUDIENCES_OF_ONE = 8
 PRIOR_TOUCHES = 20.0
 LONGEST = 64  # characters of a value: longer ones name nobody else
 LISTED = 50
-_RATE = math.log(2.0) / HALF_LIVES_S[-1]
-_GRID_S = 100 * HALF_LIVES_S[-1]  # of the landmark: weights grow by 2^100 at most before it follows
+_DECAY = Decay(HALF_LIVES_S[-1:])
 _EVERYBODY = ""
 
 T = TypeVar("T", int, str)
@@ -67,9 +65,9 @@ class Audiences:
 
     def learn_one(self, audiences: Iterable[str], row: int, time: float) -> None:
         """Absorb one touch on an item by somebody of these audiences."""
-        if time - self._landmark > _GRID_S:
-            self._rebase(time // _GRID_S * _GRID_S)
-        value = math.exp(_RATE * (time - self._landmark))
+        if (landmark := _DECAY.landmark(time)) > self._landmark:
+            self._rebase(landmark)
+        (value,) = _DECAY.at(time, self._landmark)
         for name in (_EVERYBODY, *audiences):
             items = self._weights.get(name)
             if items is None:
@@ -83,7 +81,7 @@ class Audiences:
             self._weights = {name: self._weights[name] for name in (_EVERYBODY, *totals)}
 
     def _rebase(self, landmark: float) -> None:
-        factor = math.exp(_RATE * (self._landmark - landmark))
+        (factor,) = _DECAY.fading(landmark, self._landmark)
         for items in self._weights.values():
             for row in items:
                 items[row] *= factor
@@ -92,7 +90,7 @@ class Audiences:
     def lists(self, now: float) -> dict[str, Liked]:
         """Return what each audience likes more than everybody does, as of `now`."""
         everybody = self._weights.get(_EVERYBODY, {})
-        prior = PRIOR_TOUCHES * math.exp(_RATE * (now - self._landmark)) if everybody else 0.0
+        prior = PRIOR_TOUCHES * _DECAY.at(now, self._landmark)[0] if everybody else 0.0
         total = sum(everybody.values())
         return {name: _liked(items, everybody, total, prior) for name, items in self._weights.items() if name}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,8 +52,7 @@ class ItemTable:
 
     Arrays have spare capacity; only the first `len(table)` rows count. `statistics[p, row]` holds partition p's
     popularity per half-life, then decayed impressions, clicks, carts and purchases, against `landmark`, and last the
-    popularity that does not decay; `totals`
-    is their sum over partitions in fixed order.
+    popularity that does not decay; `totals` is their sum over partitions in fixed order.
     """
 
     def __init__(self, partitions: int, decay: Decay | None = None) -> None:
@@ -85,6 +86,11 @@ class ItemTable:
         if len(self.ids) == len(self.brand) and item_id not in self.ids.codes:
             self._grow()  # before the id is known: a request may look at it at any moment
         return self.ids.code(item_id)
+
+    def rows(self, items: Iterable[str]) -> NDArray[np.int32]:
+        """Return the rows of those items that are known, in their order."""
+        codes = self.ids.codes
+        return np.array([codes[item] for item in items if item in codes], np.int32)
 
     def _grow(self) -> None:
         more = len(self.brand)

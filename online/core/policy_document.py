@@ -83,9 +83,7 @@ POLICIES = {
             slots=SlotPolicy(tau=0.02, epsilon=0.02, diversity=0.0),  # a baseline must be the best of its kind
         ),
         Policy("similar-1", retrievers=("session_knn", "rules", "session_blend", "vectors", "affinity", "popular")),
-        Policy(
-            "greedy-1", slots=SlotPolicy(tau=1e-6, epsilon=0.0)
-        ),  # what exploring costs and finds is told against it
+        Policy("greedy-1", slots=SlotPolicy(tau=1e-6, epsilon=0.0)),  # against which exploring is judged
         Policy("thompson-1", slots=SlotPolicy(tau=0.05, epsilon=0.02, pool=0.1), thompson=1.0),
     )
 }

@@ -152,7 +152,6 @@ def _fold_affinities(record: UserRecord, event: Event, value: Weights, caps: Cap
             _add(brands, item.brand, value, caps.brand)
         if item.price_tier is not None:
             _add(tiers, item.price_tier, value, caps.price_tier)
-
     if value[-1] < 0.0:
         for item in event.items:
             _add(record.withdrawn, item.item_id, [-v for v in value], caps.withdrawn)

@@ -23,9 +23,10 @@ from .click_posterior import ClickPosterior
 from .examination import Examination, Slots
 from .learner import SIDE_BY_SIDE, Learner, new_learner
 from .lower_bound import LowerBound
-from .outcome_heads import HeadState, OutcomeHeads
+from .outcome_heads import OutcomeHeads
 from .progress import Progress, Quality, quality
-from .slate_rows import SlateRows, slate_rows
+from .river_logistic import LogisticState
+from .slate_rows import SlateRows, probabilities, slate_rows
 
 SERVED, POPULARITY, RATE = "served", "popularity", "rate"
 """What candidates are compared with: the utilities the slate was served by, the popularity feature, the click rate."""
@@ -38,7 +39,7 @@ class CandidatesState(msgspec.Struct):
 
     features: list[str]
     learners: dict[str, msgspec.Raw]
-    heads: dict[str, HeadState]
+    heads: dict[str, LogisticState]
     examination: dict[str, Slots]
     precision: list[list[float]]
     progress: dict[str, Progress]
@@ -99,7 +100,7 @@ class Candidates:
         policy = POLICIES.get(example.policy_id)
         if policy is not None and policy.ranker == "learned" and len(example.utilities) == len(rows.clicked):
             self.progress[SERVED].learn_one(self._quality(np.array(example.utilities), rows))
-        self._posterior.learn_one(rows.features, 1.0 / (1.0 + np.exp(-odds[self.active])))
+        self._posterior.learn_one(rows.features, probabilities(odds[self.active]))
 
     def _quality(self, utilities: NDArray[np.float64], rows: SlateRows) -> Quality:
         return quality(utilities, rows.clicked, rows.weights)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from river import linear_model, optim
-from river.utils import VectorDict
 
 from online.core.features import NAMES, PRIOR, PRIOR_INTERCEPT
 from online.core.ranker import CROSSED, Ranker
 
+from .river_logistic import LogisticState, new_logistic, state_of
 from .slate_rows import SlateRows
 
 MAX_SURFACES = 32  # with weights of their own for sources; clients choose the names
@@ -28,13 +27,9 @@ class ClickRankerConfig:
     l2: float = 1e-5
 
 
-class ClickRankerState(msgspec.Struct):
-    """Everything a restart needs; json, so that it survives upgrades."""
+class ClickRankerState(LogisticState):
+    """Everything a restart needs."""
 
-    weights: dict[str, float]
-    intercept: float
-    squared_gradients: dict[str, float]
-    iterations: int
     surfaces: list[str] = []
 
 
@@ -45,25 +40,23 @@ class ClickRanker:
     there beyond what it is worth everywhere.
     """
 
-    def __init__(self, config: ClickRankerConfig | None = None) -> None:
+    def __init__(self, config: ClickRankerConfig | None = None, kept: ClickRankerState | None = None) -> None:
         self.config = config or ClickRankerConfig()
-        self._model = linear_model.LogisticRegression(
-            optimizer=optim.AdaGrad(self.config.learning_rate),
+        kept = kept or ClickRankerState({}, PRIOR_INTERCEPT, {}, 0)
+        prior = dict(zip(NAMES, PRIOR.tolist(), strict=True))
+        self._surfaces = kept.surfaces
+        self._model = new_logistic(
+            LogisticState(
+                prior | _known(kept.weights), kept.intercept, _known(kept.squared_gradients), kept.iterations
+            ),
+            learning_rate=self.config.learning_rate,
+            intercept_rate=self.config.intercept_rate,
             l2=self.config.l2,
-            intercept_init=PRIOR_INTERCEPT,
-            intercept_lr=self.config.intercept_rate,
         )
-        self._surfaces: list[str] = []
-        self._restore({})
-
-    def _restore(self, weights: dict[str, float]) -> None:
-        # River has no public way to start from given weights; its version is pinned for this line.
-        self._model._weights = VectorDict(dict(zip(NAMES, PRIOR.tolist(), strict=True)) | weights)
 
     def predict_one(self, features: dict[str, float]) -> float:
         """Return the probability of a click; changes nothing."""
-        model: Any = self._model
-        return float(model.predict_proba_one(features)[True])
+        return float(self._model.predict_proba_one(features)[True])
 
     def log_odds(self, rows: SlateRows) -> NDArray[np.float64]:
         """Return what it expects of each row (n,), in its slot; changes nothing."""
@@ -102,16 +95,8 @@ class ClickRanker:
 
     def state(self) -> bytes:
         """Return everything a restart needs."""
-        optimizer: Any = self._model.optimizer
-        return msgspec.json.encode(
-            ClickRankerState(
-                weights=dict(self._model.weights),
-                intercept=float(self._model.intercept),
-                squared_gradients=dict(optimizer.g2),
-                iterations=optimizer.n_iterations,
-                surfaces=self._surfaces,
-            )
-        )
+        logistic = msgspec.structs.asdict(state_of(self._model))
+        return msgspec.json.encode(ClickRankerState(**logistic, surfaces=self._surfaces))
 
     @classmethod
     def from_state(cls, payload: bytes, config: ClickRankerConfig | None = None) -> Self:
@@ -119,15 +104,7 @@ class ClickRanker:
 
         Features that are new since start from their prior, those that are gone are forgotten.
         """
-        kept = msgspec.json.decode(payload, type=ClickRankerState)
-        ranker = cls(config)
-        ranker._surfaces = kept.surfaces
-        ranker._restore(_known(kept.weights))
-        ranker._model.intercept = kept.intercept
-        optimizer: Any = ranker._model.optimizer
-        optimizer.g2.update(_known(kept.squared_gradients))
-        optimizer.n_iterations = kept.iterations
-        return ranker
+        return cls(config, msgspec.json.decode(payload, type=ClickRankerState))
 
 
 _CROSSED = [NAMES.index(name) for name in CROSSED]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from online.core.features import NAMES, PRIOR, PRIOR_INTERCEPT
 from online.core.ranker import Ranker
 
-from .slate_rows import SlateRows
+from .slate_rows import SlateRows, probabilities
 
 Floats = NDArray[np.float64]
 
@@ -61,8 +61,7 @@ class NewtonRanker:
     def learn_one(self, rows: SlateRows) -> None:
         """Absorb one slate. One in which everything or nothing was clicked tells no order."""
         x, clicked, odds = rows.features, rows.clicked, self.log_odds(rows)
-        expected = 1.0 / (1.0 + np.exp(-odds))
-        self._intercept -= self.config.intercept_rate * float(rows.weights @ (expected - clicked))
+        self._intercept -= self.config.intercept_rate * float(rows.weights @ (probabilities(odds) - clicked))
         if not clicked.any() or clicked.all():
             return
         shares = np.exp(odds - odds.max())

@@ -5,30 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 import numpy as np
-from river import linear_model, optim
-from river.utils import VectorDict
 
 from online.core.example import CART, PURCHASE
 from online.core.features import INDEX, NAMES
 from online.core.ranker import Head
 
+from .river_logistic import LogisticState, new_logistic, state_of
 from .slate_rows import SlateRows
 
 OUTCOMES = {"cart": (CART, -1.0), "purchase": (PURCHASE, -2.0)}
 """Head -> the outcome, and its log-odds before anything is learned."""
 
 LEARNING_RATE, INTERCEPT_RATE, L2 = 0.05, 0.01, 1e-4
-
-
-class HeadState(msgspec.Struct):
-    """Everything a restart needs of one head."""
-
-    weights: dict[str, float]
-    intercept: float
-    squared_gradients: dict[str, float]
-    iterations: int
 
 
 class OutcomeHeads:
@@ -38,7 +27,7 @@ class OutcomeHeads:
     outcomes follow, that biases the chance p to p / (1 + p) at most (Ktena et al., RecSys 2019, section 4.1).
     """
 
-    def __init__(self, kept: Mapping[str, HeadState] | None = None) -> None:
+    def __init__(self, kept: Mapping[str, LogisticState] | None = None) -> None:
         self._models = {name: _model(intercept, (kept or {}).get(name)) for name, (_, intercept) in OUTCOMES.items()}
 
     def learn_one(self, rows: SlateRows) -> None:
@@ -61,14 +50,9 @@ class OutcomeHeads:
             for name, model in self._models.items()
         }
 
-    def state(self) -> dict[str, HeadState]:
+    def state(self) -> dict[str, LogisticState]:
         """Return everything a restart needs."""
-        return {
-            name: HeadState(
-                dict(model.weights), float(model.intercept), dict(model.optimizer.g2), model.optimizer.n_iterations
-            )
-            for name, model in self._models.items()
-        }
+        return {name: state_of(model) for name, model in self._models.items()}
 
 
 def _dicts(rows: SlateRows, *, every: bool = False) -> list[dict[str, float]]:
@@ -78,13 +62,11 @@ def _dicts(rows: SlateRows, *, every: bool = False) -> list[dict[str, float]]:
     return [dict(zip(names, row, strict=True)) for row in features.tolist()]
 
 
-def _model(intercept: float, kept: HeadState | None) -> Any:
-    model: Any = linear_model.LogisticRegression(
-        optimizer=optim.AdaGrad(LEARNING_RATE), l2=L2, intercept_init=intercept, intercept_lr=INTERCEPT_RATE
-    )
-    if kept is not None:
-        model._weights = VectorDict({n: w for n, w in kept.weights.items() if n in INDEX})
-        model.intercept = kept.intercept
-        model.optimizer.g2.update({n: g for n, g in kept.squared_gradients.items() if n in INDEX})
-        model.optimizer.n_iterations = kept.iterations
-    return model
+def _model(intercept: float, kept: LogisticState | None) -> Any:
+    kept = kept or LogisticState({}, intercept, {}, 0)
+    start = LogisticState(_known(kept.weights), kept.intercept, _known(kept.squared_gradients), kept.iterations)
+    return new_logistic(start, learning_rate=LEARNING_RATE, intercept_rate=INTERCEPT_RATE, l2=L2)
+
+
+def _known(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if name in INDEX}

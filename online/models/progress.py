@@ -43,7 +43,7 @@ def quality(utilities: Floats, clicked: NDArray[np.bool_], weights: Floats) -> Q
 
 
 class FadingMean(msgspec.Struct):
-    """A mean of which old values fade ; the first counts for no more than any other.
+    """A mean of which old values fade; the first counts for no more than any other.
 
     >>> mean = FadingMean()
     >>> for value in (1.0, 0.0):

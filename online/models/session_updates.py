@@ -19,7 +19,7 @@ from online.ports import Batch
 logger = logging.getLogger(__name__)
 
 LEARNED_FILE = "learned.json"
-SESSIONS = 200_000  # that the index keeps
+SESSIONS = 200_000  # that an index keeps, here and in a serving worker
 
 
 class SessionUpdates:

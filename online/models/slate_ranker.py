@@ -13,7 +13,7 @@ from online.core.features import NAMES, PRIOR, PRIOR_INTERCEPT
 from online.core.ranker import CROSSED, Ranker
 
 from .click_ranker import MAX_SURFACES
-from .slate_rows import SlateRows
+from .slate_rows import SlateRows, probabilities
 
 Floats = NDArray[np.float64]
 
@@ -70,8 +70,7 @@ class SlateRanker:
         if rows.surface not in self._by_surface and len(self._by_surface) < MAX_SURFACES:
             self._by_surface[rows.surface] = np.zeros((2, len(NAMES)))
         here, odds = self._by_surface.get(rows.surface), self.log_odds(rows)
-        expected = 1.0 / (1.0 + np.exp(-odds))
-        self._intercept -= self.config.intercept_rate * float(rows.weights @ (expected - clicked))
+        self._intercept -= self.config.intercept_rate * float(rows.weights @ (probabilities(odds) - clicked))
         if not clicked.any() or clicked.all():
             return
         gradient = _GRADIENTS[self.config.loss](odds, clicked, rows.weights) @ x  # (f,)

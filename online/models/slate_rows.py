@@ -27,6 +27,15 @@ class SlateRows(NamedTuple):
         return self.outcomes & CLICK > 0
 
 
+def probabilities(log_odds: Floats) -> Floats:
+    """Return the probabilities (n,) of log-odds (n,).
+
+    >>> probabilities(np.array([0.0])).tolist()
+    [0.5]
+    """
+    return np.asarray(1.0 / (1.0 + np.exp(-log_odds)), np.float64)
+
+
 def slate_rows(example: Example) -> SlateRows:
     """Return the rows of an example, each of weight 1.
 

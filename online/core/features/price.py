@@ -24,8 +24,8 @@ FEATURES = (
 
 
 def _fill(x: NDArray[np.float32], scene: Scene) -> None:
-    prices, ids = scene.table.log_price, scene.table.ids.codes
-    recent = np.array([ids[t.item_id] for t in scene.record.recent if t.item_id in ids], np.int32)
+    prices = scene.table.log_price
+    recent = scene.table.rows(touch.item_id for touch in scene.record.recent)
     own = prices[scene.found.rows]
     for column, others in ((0, scene.session), (2, recent)):
         known = prices[others]

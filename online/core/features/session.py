@@ -27,8 +27,7 @@ FEATURES = (
 def _fill(x: NDArray[np.float32], scene: Scene) -> None:
     seen, in_session, recency, count, of_category, of_brand, length, last_category = x.T
     table, rows, session = scene.table, scene.found.rows, scene.session
-    ids = table.ids.codes
-    seen[:] = np.isin(rows, np.array([ids[item] for item in scene.record.seen if item in ids], np.int32))
+    seen[:] = np.isin(rows, table.rows(scene.record.seen))
     in_session[:] = np.isin(rows, session)
     if not len(session):
         return
