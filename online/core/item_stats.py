@@ -49,7 +49,7 @@ def count_item(
 
     What has not been touched for `expiry_s` of `received_at` is gone, and begins anew.
     """
-    if received_at > stats.received:
+    if received_at > stats.received or not stats.popularity:
         if not stats.popularity or 0.0 < stats.received < received_at - expiry_s:  # as `is_over`, for every event
             stats.popularity, stats.counts, stats.total = [0.0] * len(factors), {}, 0.0
             stats.landmark, stats.first_time, stats.last_time = landmark, time, 0.0

@@ -6,12 +6,13 @@ import pytest
 
 from online.adapters.memory_state import MemoryState
 from online.core.dead_letter import DEAD, decode_dead_letter
+from online.core.item_stats import decode_item_stats
 from online.core.partition import EVENTS, ITEM, USER, USERS, PartitionFold
-from online.core.record import decode_record
+from online.core.record import TYPE_CODES, decode_record
 from online.core.update import UPDATES, decode_update
 from online.ports import Batch, Message
 from replay.traffic import random_event
-from schemas.event import encode_event
+from schemas.event import Event, EventItem, encode_event
 from schemas.user import User, encode_user
 
 
@@ -46,6 +47,15 @@ def test_records_do_not_depend_on_batches_or_restarts(batch_size: int, restart_e
     payloads = stream(600)
 
     assert run(payloads, batch_size, restart_every=restart_every) == run(payloads, 1)
+
+
+def test_an_item_whose_first_event_was_received_at_the_epoch_is_counted() -> None:
+    event = Event(event_id="e", event_type="click", timestamp=0.0, received_at=0.0, user_id="7", items=[EventItem("a")])
+
+    folded = PartitionFold(0, lambda family, keys: [None] * len(keys)).fold(batch(encode_event(event)), 1)
+
+    stats = decode_item_stats(folded.writes[ITEM]["a"] or b"")
+    assert (stats.total, stats.counts) == (1.0, {TYPE_CODES["click"]: 1.0})
 
 
 def test_a_message_that_is_no_event_is_dead_lettered_with_its_reason_and_bytes() -> None:
