@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,25 @@ def chosen_mapping(file: Path, reader: FileReader, name: str) -> EventMapping:
     return find_mapping(file, reader, name)
 
 
+@contextmanager
+def bar(told: str, *, quiet: bool = False) -> Iterator[Progress]:
+    """Give a progress bar on stderr, where that is a terminal; `told` is rich's markup of what stands behind it."""
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn(told), TimeElapsedColumn()]
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
+        yield progress
+
+
+def read_summary(file: Path, mapping: EventMapping, bad: BadRows) -> dict[str, Any]:
+    """Return what every summary of a recorded file says of it."""
+    return {
+        "file": str(file),
+        "format": mapping.name,
+        "bad_rows": bad.count,
+        "first_bad_rows": [str(row) for row in bad.first],
+    }
+
+
 def replay_file(
     file: Path, system: System, config: FeedConfig, *, mapping: str, limit: int | None, seed: int, quiet: bool
 ) -> dict[str, Any]:
@@ -47,29 +68,19 @@ def replay_file(
     reader, bad = ChdbFiles(), BadRows()
     chosen = chosen_mapping(file, reader, mapping)
     began = time.monotonic()
-    columns = [
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,} events, {task.fields[rate]:,.0f}/s, {task.fields[slates]:,} slates"),
-        TimeElapsedColumn(),
-    ]
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(f"replaying {file.name} as {chosen.name}", total=limit, rate=0.0, slates=0)
+    told = "{task.completed:,} events, {task.fields[rate]:,.0f}/s, {task.fields[slates]:,} slates"
+    with bar(told, quiet=quiet) as shown:
+        task = shown.add_task(f"replaying {file.name} as {chosen.name}", total=limit, rate=0.0, slates=0)
         events = read_events(file, reader=reader, on_bad=bad, mapping=chosen, limit=limit)
         items = read_items(file, reader=reader, on_bad=bad, mapping=chosen)
         for progress in feed(system, events, config, items=items):
             took = time.monotonic() - began
-            bar.update(task, completed=progress.events, rate=progress.events / took, slates=progress.slates)
+            shown.update(task, completed=progress.events, rate=progress.events / took, slates=progress.slates)
     took = time.monotonic() - began
     return {
-        "file": str(file),
-        "format": chosen.name,
+        **read_summary(file, chosen, bad),
         "events": progress.events,
         "items": progress.items,
-        "bad_rows": bad.count,
-        "first_bad_rows": [str(row) for row in bad.first],
         "took_s": round(took, 2),
         "events_per_s": round(progress.events / took, 1),
         "slates": progress.slates,

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from headrace.recorded import chosen_mapping
+from headrace.recorded import bar, chosen_mapping
 from headrace.settings import SettingsError
 from online.adapters.chdb_files import ChdbFiles
 from online.core.item_table import Vocabulary
@@ -106,15 +104,13 @@ def read_clicks(file: Path, reader: FileReader, mapping: str, items: Vocabulary,
 
 @contextmanager
 def _bar() -> Iterator[Report]:
-    """Show how far each part is, where stderr is a terminal."""
-    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} clicks")]
-    console = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bar:
+    """Show how far each part is."""
+    with bar("{task.completed:,} clicks") as shown:
         tasks = {}
 
         def report(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done)
+                tasks[what] = shown.add_task(what, total=total)
+            shown.update(tasks[what], completed=done)
 
         yield report

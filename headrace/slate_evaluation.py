@@ -6,10 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-from headrace.recorded import chosen_mapping
+from headrace.recorded import bar, chosen_mapping, read_summary
 from headrace.settings import SettingsError
 from online.adapters.chdb_files import ChdbFiles
 from online.adapters.exact_index import ExactIndex
@@ -30,25 +27,20 @@ def evaluate_slates(
     reader, bad, began = ChdbFiles(), BadRows(), time.monotonic()
     chosen = chosen_mapping(file, reader, mapping)
     evaluation = SlateEvaluation(LocalSystem(index=ExactIndex, seed=seed))
-    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} events")]
-    console = Console(stderr=True)
     read = read_events(file, reader=reader, on_bad=bad, mapping=chosen)
-    with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"evaluating {file.name} as {chosen.name}", total=None)
+    with bar("{task.completed:,} events") as shown:
+        task = shown.add_task(f"evaluating {file.name} as {chosen.name}", total=None)
         events = 0
         kept = (one for one in read if until is None or (one.event.timestamp or 0.0) < until)
         for events in evaluation.run(kept):
-            bar.update(task, completed=events)
+            shown.update(task, completed=events)
     try:
         figures = evaluation.scores.document(after=after, last=last, seed=seed)
     except ValueError as error:
         raise SettingsError(f"{file}: {error}") from None
     return {
-        "file": str(file),
-        "format": chosen.name,
+        **read_summary(file, chosen, bad),
         "events": events,
-        "bad_rows": bad.count,
-        "first_bad_rows": [str(row) for row in bad.first],
         "until": until,
         "seed": seed,
         **figures,

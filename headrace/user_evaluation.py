@@ -6,10 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-from headrace.recorded import chosen_mapping
+from headrace.recorded import bar, chosen_mapping, read_summary
 from headrace.settings import SettingsError
 from online.adapters.chdb_files import ChdbFiles
 from online.adapters.exact_index import ExactIndex
@@ -32,21 +29,16 @@ def evaluate_users(file: Path, config: UserEvaluationConfig, *, mapping: str, se
         read_items(file, reader=reader, on_bad=bad, mapping=chosen),
         config,
     )
-    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} events")]
-    console = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"evaluating {file.name} as {chosen.name}", total=None)
+    with bar("{task.completed:,} events") as shown:
+        task = shown.add_task(f"evaluating {file.name} as {chosen.name}", total=None)
         events = 0
         for events in evaluation.run(read_events(file, reader=reader, on_bad=bad, mapping=chosen)):
-            bar.update(task, completed=events)
+            shown.update(task, completed=events)
     if not evaluation.is_scored:
         raise SettingsError(f"--cut: no event of {file} at or behind {config.cut:.0f} could be scored")
     return {
-        "file": str(file),
-        "format": chosen.name,
+        **read_summary(file, chosen, bad),
         "events": events,
-        "bad_rows": bad.count,
-        "first_bad_rows": [str(row) for row in bad.first],
         "cut": config.cut,
         "until": config.until,
         "ahead": config.ahead,

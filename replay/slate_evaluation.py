@@ -98,7 +98,6 @@ class SlateEvaluation:
             **{f"without {group}": new_learner(LEARNERS[0]) for group in COLUMNS},
         }
         self._shown: dict[tuple[str, str | None], _Shown] = {}
-        self._known_items: set[str] = set()
         self.scores = Scores(ranks={name: [] for name in (*self._learners, DISPLAY, LAST)})
 
     def run(self, events: Iterable[Recorded]) -> Iterator[int]:
@@ -112,23 +111,20 @@ class SlateEvaluation:
         yield number
 
     def _take(self, event: EventIn) -> None:
-        items = [item.item_id for item in event.items or ()]
-        self._meet([*items, *([event.item_id] if event.item_id else [])], event.timestamp or 0.0)
+        items = event.item_ids
+        self._meet(items)
         key = (user_key(event.user_id, event.visitor_id), event.session_id)
         if event.event_type == "impression" and len(items) > 1:
             self._shown[key] = self._view(event, items)
         elif event.event_type == "click" and key in self._shown:
-            chosen = [event.item_id] if event.item_id else items
             shown = self._shown[key]
-            if len(chosen) == 1 and chosen[0] in shown.items:
+            if len(items) == 1 and items[0] in shown.items:
                 del self._shown[key]
-                self._score(shown, shown.items.index(chosen[0]))
+                self._score(shown, shown.items.index(items[0]))
 
-    def _meet(self, items: Iterable[str], now: float) -> None:
+    def _meet(self, items: Iterable[str]) -> None:
         """Put items into the catalogue as they are first named: of what else a file says of them, none knows when."""
-        new = [item for item in dict.fromkeys(items) if item not in self._known_items]
-        self._known_items.update(new)
-        for item in new:
+        for item in items:
             self._system.world.table.row(item)
 
     def _view(self, event: EventIn, items: list[str]) -> _Shown:
@@ -141,7 +137,7 @@ class SlateEvaluation:
         record, world, now = self._system.known(ask) or UserRecord(), self._system.world, event.timestamp or 0.0
         touches = session_touches(record.recent, now)
         rows, session = world.table.rows(items), world.table.rows(touch.item_id for touch in touches)
-        prices = np.array([item.price or 0.0 for item in event.items or ()])
+        prices = np.array([item.price or 0.0 for item in event.items])
         rates, found = world.rates or Rates(world.table), Retrieved.unsourced(rows)
         scene = Scene(world.table, rates, found, record, session, now, event.context or {}, listed=prices)
         latest = {touch.item_id: float(place) for place, touch in enumerate(touches, start=1)}

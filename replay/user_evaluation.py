@@ -183,7 +183,7 @@ class UserEvaluation:
         }
 
     def _take(self, event: EventIn) -> None:
-        key, items, is_after_cut = user_key(event.user_id, event.visitor_id), _item_ids(event), self._is_after(event)
+        key, items, is_after_cut = user_key(event.user_id, event.visitor_id), event.item_ids, self._is_after(event)
         if is_after_cut and key not in self._touched:
             self._new_users[key] = _NewUser()
         weight, counts = _weight(event), event.event_type != "impression"
@@ -281,10 +281,6 @@ def _time(event: EventIn) -> float:
 
 def _weight(event: EventIn) -> float:
     return event_weight(accept(event, event_id="", received_at=_time(event)), WEIGHTS)
-
-
-def _item_ids(event: EventIn) -> list[str]:
-    return [event.item_id] if event.item_id is not None else [item.item_id for item in event.items]
 
 
 def _age(events: int) -> Age:

@@ -88,6 +88,11 @@ class EventIn(Edge):
     traceparent: Annotated[str, Field(max_length=64)] | None = None
     schema_version: Annotated[int, Field(ge=1, le=EVENT_VERSION)] = EVENT_VERSION
 
+    @property
+    def item_ids(self) -> list[str]:
+        """The items it is about: the lone one, or all of `items`."""
+        return [self.item_id] if self.item_id is not None else [item.item_id for item in self.items]
+
     @model_validator(mode="after")
     def _names_a_user_and_an_item(self) -> Self:
         if self.user_id is None and self.visitor_id is None:
