@@ -81,7 +81,7 @@ def recommend(
     tops = world.tops or Toplists(world.table, request.now)
     session = _session_items(request, known)
     rows = world.table.rows(session)
-    audiences = audiences_of(known.labels, known.labels_context | known.context | request.context)
+    audiences = audiences_of(known.labels_context | known.context | request.context)
     leans = leaning(world.table, known, rows, request.now)
     query = Query(known, session, rows, leans, audiences, request.now)
     found = retrieve(world, tops, query, request.policy.retrievers)

@@ -1,6 +1,6 @@
-"""What is popular among users who share a label or a value of context: a fold of touches, bounded in both directions.
+"""What is popular among users who share a value of context: a fold of touches, bounded in both directions.
 
-An audience is one such value: `label=vip`, `country=Germany`. Its items count with forward decay, so that the order of
+An audience is one such value: `country=Germany`. Its items count with forward decay, so that the order of
 touches does not matter while no cap is hit. A full audience loses its weakest items, a full table its weakest
 audiences. What little an audience tells is shrunk to what all of them tell: the prior counts as many touches.
 """
@@ -35,15 +35,15 @@ class Liked(NamedTuple):
     lift: NDArray[np.float64]
 
 
-def audiences_of(labels: Iterable[str], context: Mapping[str, Value]) -> tuple[str, ...]:
-    """Return the audiences of somebody; numbers are measures and make none.
+def audiences_of(context: Mapping[str, Value]) -> tuple[str, ...]:
+    """Return the audiences of somebody in a context; numbers are measures and make none.
 
-    >>> audiences_of(["vip"], {"country": "Germany", "age": 30, "app": True})
-    ('label=vip', 'app=true', 'country=Germany')
+    >>> audiences_of({"country": "Germany", "age": 30, "app": True})
+    ('app=true', 'country=Germany')
     """
     values = {name: str(value).lower() if isinstance(value, bool) else value for name, value in context.items()}
     told = [f"{name}={text}" for name, text in sorted(values.items()) if isinstance(text, str) and len(text) <= LONGEST]
-    return (*[f"label={label}" for label in labels], *told)[:AUDIENCES_OF_ONE]
+    return tuple(told[:AUDIENCES_OF_ONE])
 
 
 class Audiences:

@@ -186,7 +186,8 @@ class PartitionFold:
             return
         code, weight = TYPE_CODES[event.event_type], event_weight(event, config.weights)
         own_factors = factors if record.landmark == landmark else config.decay.at(time, record.landmark)
-        audiences = audiences_of(record.labels, record.labels_context | event.context) if joined is not None else ()
+        # Not of the user document: where it comes between two events, no log says.
+        audiences = audiences_of(event.context) if joined is not None else ()
         for item in event.items:
             if joined is not None:
                 touches.append(SessionTouch(joined[0], item.item_id, time, joined[1], audiences))

@@ -18,7 +18,7 @@ class SessionTouch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     item_id: str
     time: float
     was: int = 0  # the key that the session has had until this touch, 0 when it keeps the one it has
-    audiences: tuple[str, ...] = ()  # of the user (`online.core.audience`)
+    audiences: tuple[str, ...] = ()  # of the event (`online.core.audience`)
 
 
 class Update(msgspec.Struct, array_like=True):

@@ -49,6 +49,25 @@ def test_records_do_not_depend_on_batches_or_restarts(batch_size: int, restart_e
     assert run(payloads, batch_size, restart_every=restart_every) == run(payloads, 1)
 
 
+def test_updates_do_not_depend_on_when_a_users_document_is_read() -> None:
+    event = Event(
+        event_id="e", event_type="click", timestamp=9.0, received_at=9.0, user_id="7", items=[EventItem("a")],
+        context={"country": "de"},
+    )  # fmt: skip
+    document = encode_user(User(user_id="7", updated_at=5.0, labels=["vip"], context={"country": "fr"}))
+    batches = batch(document, topic=USERS), batch(encode_event(event))
+
+    sent = []
+    for order in (batches, batches[::-1]):
+        state: dict[str, bytes] = {}
+        fold = PartitionFold(0, lambda family, keys, state=state: [state.get(key) for key in keys])
+        outboxes = [fold.fold(one, seq).outbox for seq, one in enumerate(order, start=1)]
+        sent.append([decode_update(payload).touches for outbox in outboxes for _, _, payload in outbox])
+
+    assert sent[0] == sent[1]
+    assert sent[0][0][0].audiences == ("country=de",)
+
+
 def test_an_item_whose_first_event_was_received_at_the_epoch_is_counted() -> None:
     event = Event(event_id="e", event_type="click", timestamp=0.0, received_at=0.0, user_id="7", items=[EventItem("a")])
 
