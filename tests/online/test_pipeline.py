@@ -99,7 +99,7 @@ def test_a_session_brings_in_its_neighbours() -> None:
     slate = recommend(shop(), request(session_items=["i0"]), None)
 
     at = slate.candidates.index("i9")
-    assert matrix(slate)[at, INDEX["session_knn_score"]] > 0.5
+    assert matrix(slate)[at, INDEX["session_knn_score"]] == 1.0
     assert "session_knn" in slate.sources_of(at)
 
 
