@@ -78,8 +78,7 @@ def test_the_demo_shows_a_shop_and_ends_by_itself(start: Start, ended: Callable[
     shown = document["one_user"]
     assert len(shown["before"]) == len(shown["after"]) == 6
     assert shown["before"] != shown["after"]
-    because = (shown["clicked"], "lately look at")  # of the item itself, or of its category or brand
-    assert any(reason in line for line in shown["after"] for reason in because)
+    assert any(shown["clicked"] in line for line in shown["after"])
     assert document["urls"]["docs"].endswith("/docs")
     assert "production" not in json.dumps(document)
 
