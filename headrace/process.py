@@ -114,6 +114,8 @@ def run_api(settings: Settings, number: int) -> None:
         partitions=partitions,
         name=f"api-{number}",
         keys=settings.key_digests,
+        publishable_keys=settings.publishable_key_digests,
+        allowed_origins=settings.allowed_origins,
     )
     worker = Worker(ports, World(ItemTable(partitions)))
     worker.start(ready_within_s=CATCH_UP_S)  # before it listens: others may serve the same port meanwhile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,6 +16,7 @@ from online.adapters.pulsar_url import PULSAR_SCHEMES, parse_pulsar_url
 
 STORE_SCHEMES = ("redis", "rediss", "unix")
 WAREHOUSE_SCHEMES = ("http", "https")
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
 
 class SettingsError(Exception):
@@ -46,11 +48,17 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="API keys, comma-separated; required unless the address is loopback"
     )
+    publishable_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Keys that web pages hold: they open events, merges and slates only"
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Origins whose pages may read the answers, as https://shop.example"
+    )
     click_window_s: Annotated[float, Field(gt=0)] = Field(
         default=1800.0, description="Seconds of event time after which a slate's outcomes are learned"
     )
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("api_keys", "publishable_keys", "allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -83,6 +91,22 @@ class Settings(BaseSettings):
     def _opens_a_warehouse(cls, url: str) -> str:
         return _checked(url, WAREHOUSE_SCHEMES)
 
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                msg = "an origin is http(s)://host or http(s)://host:port, in lower case and without a path"
+                raise ValueError(msg)
+        return origins
+
+    @model_validator(mode="after")
+    def _keeps_what_pages_hold_apart(self) -> Self:
+        if self.publishable_keys and (not self.api_keys or {*self.api_keys} & {*self.publishable_keys}):
+            msg = "HEADRACE_PUBLISHABLE_KEYS needs HEADRACE_API_KEYS, and none of them"
+            raise ValueError(msg)
+        return self
+
     @model_validator(mode="after")
     def _is_closed_or_keyed(self) -> Self:
         if not self.api_keys and not _is_loopback(self.host):
@@ -93,7 +117,12 @@ class Settings(BaseSettings):
     @property
     def key_digests(self) -> frozenset[str]:
         """SHA-256 of the API keys, as the API compares them."""
-        return frozenset(sha256(key.encode()).hexdigest() for key in self.api_keys)
+        return _digests(self.api_keys)
+
+    @property
+    def publishable_key_digests(self) -> frozenset[str]:
+        """SHA-256 of the keys that web pages hold."""
+        return _digests(self.publishable_keys)
 
     def shown(self) -> dict[str, object]:
         """Return the settings without secrets."""
@@ -101,6 +130,7 @@ class Settings(BaseSettings):
         for name in ("log", "state", "warehouse"):
             document[name] = without_secret(document[name])
         document["api_keys"] = len(self.api_keys)
+        document["publishable_keys"] = len(self.publishable_keys)
         document["pulsar_token"] = "***" if self.pulsar_token else ""
         return document
 
@@ -133,6 +163,7 @@ def own_settings(data_dir: Path, port: int, click_window_s: float | None = None,
         state="",
         warehouse="",
         api_keys=(),
+        publishable_keys=(),
         click_window_s=click_window_s,
     )
 
@@ -163,6 +194,10 @@ def without_secret(url: str) -> str:
         shown = [(name, "***" if name == "password" else value) for name, value in options]
         parts = parts._replace(query=urlencode(shown, safe="*"))
     return urlunsplit(parts)
+
+
+def _digests(keys: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(sha256(key.encode()).hexdigest() for key in keys)
 
 
 def _checked(url: str, schemes: tuple[str, ...]) -> str:

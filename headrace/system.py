@@ -106,8 +106,8 @@ def joined(settings: Settings, *services: str) -> Settings:
 def environment(settings: Settings) -> dict[str, str]:
     """Return the settings as the environment of a child process."""
     document = settings.model_dump(mode="json")
-    document["api_keys"] = ",".join(settings.api_keys)
-    return {f"HEADRACE_{name.upper()}": str(value) for name, value in document.items()}
+    texts = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in document.items()}
+    return {f"HEADRACE_{name.upper()}": text for name, text in texts.items()}
 
 
 def api_url(settings: Settings) -> str:

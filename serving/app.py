@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from hashlib import sha256
 
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schemas.event import EventIn
 from schemas.identity import MergeIn
@@ -19,39 +16,13 @@ from schemas.item import ItemIn
 from schemas.slate import RecommendIn
 from schemas.user import UserIn
 
-from . import catalogue, dead_letters, events, identity, recommendations
+from . import browser_client, catalogue, dead_letters, events, identity, recommendations
+from .access import restrict
 from .body import describe
 from .catalogue import ItemBatchIn
 from .events import EventBatchIn
-from .problem import Problem, install, problem_response
+from .problem import install
 from .worker import Worker
-
-_OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
-_NO_KEY = Problem(
-    401, "no_key", "send a valid key as X-API-Key or bearer token", headers={"WWW-Authenticate": "Bearer"}
-)
-
-
-class _KeyCheck:
-    """Ask for an API key, in `X-API-Key` or as a bearer token, on every path but health."""
-
-    def __init__(self, app: ASGIApp, digests: frozenset[str]) -> None:
-        self._app, self._digests = app, digests
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS:
-            digest = self._digest(Request(scope))
-            if not any(hmac.compare_digest(digest, known) for known in self._digests):
-                await problem_response(_NO_KEY)(scope, receive, send)
-                return
-            scope.setdefault("state", {})["key"] = digest  # who it is, for what is audited
-        await self._app(scope, receive, send)
-
-    @staticmethod
-    def _digest(request: Request) -> str:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        given = request.headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
-        return sha256(given.encode("latin-1")).hexdigest()  # the bytes of the header, as Starlette decoded them
 
 
 def create_app(worker: Worker) -> FastAPI:
@@ -64,13 +35,13 @@ def create_app(worker: Worker) -> FastAPI:
 
     app = FastAPIOffline(title="Headrace", version="0.1.0", lifespan=lifespan, redoc_url=None)
     install(app)
-    if worker.ports.keys:
-        app.add_middleware(_KeyCheck, digests=worker.ports.keys)
+    restrict(app, worker.ports)
     app.include_router(events.router(worker))
     app.include_router(catalogue.router(worker))
     app.include_router(identity.router(worker))
     app.include_router(recommendations.router(worker))
     app.include_router(dead_letters.router(worker.ports.dead_letters))
+    app.include_router(browser_client.router())
     _add_operations(app, worker)
     describe(app, [EventIn, EventBatchIn, ItemIn, ItemBatchIn, UserIn, MergeIn, RecommendIn, *dead_letters.BODIES])
     return app

@@ -43,6 +43,8 @@ class Ports:
     partitions: int
     name: str
     keys: frozenset[str] = frozenset()  # SHA-256 of the API keys; empty: no key is asked
+    publishable_keys: frozenset[str] = frozenset()  # SHA-256 of the keys that web pages hold
+    allowed_origins: tuple[str, ...] = ()  # whose pages may read the answers
 
 
 class Worker:

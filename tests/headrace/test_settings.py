@@ -48,6 +48,24 @@ def test_api_keys_are_split_at_commas_and_compared_by_digest(monkeypatch: pytest
     assert load_settings().key_digests == {sha256(key).hexdigest() for key in (b"one", b"two")}
 
 
+def test_keys_of_pages_are_kept_apart_from_secret_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_API_KEYS", "one")
+    monkeypatch.setenv("HEADRACE_PUBLISHABLE_KEYS", "page, other")
+
+    assert load_settings().publishable_key_digests == {sha256(key).hexdigest() for key in (b"page", b"other")}
+    assert load_settings().shown()["publishable_keys"] == 2
+    with pytest.raises(SettingsError, match="HEADRACE_PUBLISHABLE_KEYS"):
+        load_settings(publishable_keys="one")
+    with pytest.raises(SettingsError, match="HEADRACE_PUBLISHABLE_KEYS"):
+        load_settings(api_keys="")
+
+
+def test_origins_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_ALLOWED_ORIGINS", "https://shop.example, http://127.0.0.1:8080,http://[::1]:80")
+
+    assert load_settings().allowed_origins == ("https://shop.example", "http://127.0.0.1:8080", "http://[::1]:80")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_loopback_needs_no_key(host: str) -> None:
     assert load_settings(host=host).host == host
@@ -82,6 +100,11 @@ def test_any_other_address_needs_keys(host: str) -> None:
         ("state", "unix://"),
         ("warehouse", "redis://host"),
         ("warehouse", "http://:8123"),
+        ("allowed_origins", "*"),
+        ("allowed_origins", "shop.example"),
+        ("allowed_origins", "https://shop.example/"),
+        ("allowed_origins", "https://Shop.example"),
+        ("allowed_origins", "null"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_in_one_line(name: str, value: object) -> None:

@@ -64,6 +64,8 @@ def test_a_child_reads_the_settings_back_from_its_environment(tmp_path: Path, mo
         partitions=7,
         api_workers=2,
         api_keys=("one", "two"),
+        publishable_keys=("three",),
+        allowed_origins=("https://shop.example", "https://other.example"),
         click_window_s=0.5,
     )
     filled = plan(given).settings

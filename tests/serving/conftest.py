@@ -99,7 +99,7 @@ class Client:
 class System:
     """What a test holds of the running recommender."""
 
-    def __init__(self, log: Any, state: Any, directory: Path, keys: frozenset[str]) -> None:
+    def __init__(self, log: Any, state: Any, directory: Path, keys: frozenset[str], **ports: Any) -> None:
         self.log, self.state = log, state
         self.artifacts = FileArtifacts(directory / "artifacts")
         self.spools = directory / "spools"
@@ -115,6 +115,7 @@ class System:
                 partitions=PARTITIONS,
                 name="api-0",
                 keys=keys,
+                **ports,
             ),
             World(ItemTable(PARTITIONS)),
         )
@@ -154,8 +155,8 @@ def starting(log: Any, state: Any, directory: Path) -> Iterator[Callable[..., Sy
     flow = StateFlow(log.port, state.port)
     systems: list[System] = []
 
-    def start(keys: frozenset[str] = frozenset()) -> System:
-        systems.append(System(log, state, directory, keys))
+    def start(keys: frozenset[str] = frozenset(), **ports: Any) -> System:
+        systems.append(System(log, state, directory, keys, **ports))
         return systems[-1]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -172,7 +173,7 @@ def starting(log: Any, state: Any, directory: Path) -> Iterator[Callable[..., Sy
 
 @pytest.fixture
 def start_system(switched_log: Any, switched_state: Any, tmp_path: Path) -> Iterator[Callable[..., System]]:
-    """Start the system of a test, with the given API keys' digests; it may still be catching up."""
+    """Start the system of a test, with the given API keys' digests and ports; it may still be catching up."""
     with starting(switched_log, switched_state, tmp_path) as start:
         yield start
 
@@ -186,12 +187,23 @@ def system(start_system: Callable[..., System], eventually: Callable[..., Any]) 
 
 
 @pytest.fixture(scope="session")
-def shared_system(
+def serve_for(
     new_ports: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory, eventually: Callable[..., Any]
-) -> Iterator[System]:
+) -> Callable[..., Any]:
+    """Run a system that several tests share, each leaving it as it finds it."""
+
+    @contextmanager
+    def serve(keys: frozenset[str] = frozenset(), **ports: Any) -> Iterator[System]:
+        with starting(*new_ports(), tmp_path_factory.mktemp("shared")) as start:
+            system = start(keys, **ports)
+            eventually(lambda: system.worker.is_ready)
+            yield system
+
+    return serve
+
+
+@pytest.fixture(scope="session")
+def shared_system(serve_for: Callable[..., Any]) -> Iterator[System]:
     """A running system for tests that leave it as they find it."""
-    log, state = new_ports()
-    with starting(log, state, tmp_path_factory.mktemp("shared")) as start:
-        system = start()
-        eventually(lambda: system.worker.is_ready)
+    with serve_for() as system:
         yield system
