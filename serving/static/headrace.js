@@ -248,9 +248,12 @@ export class Headrace {
   }
 }
 
+let latest = 0;
+
 /** Return a new id; ids sort by when they were made. */
 function newId() {
-  return Date.now().toString(36) + crypto.getRandomValues(new Uint32Array(2)).join("");
+  latest = Math.max(latest + 1, Date.now() * 1000);
+  return latest.toString(36) + crypto.getRandomValues(new Uint32Array(2)).join("");
 }
 
 /** Return localStorage, or where the browser refuses it what stands in for it until the page ends. */
