@@ -252,7 +252,7 @@ def test_a_hidden_page_shows_nothing_until_it_is_back_for_a_second(page: Page) -
     assert [len(one.items) for one in page.kept("impression")] == [3]
 
 
-def test_impressions_and_clicks_join_their_slate(page: Page, api: Api, eventually: Wait) -> None:
+def test_impressions_and_clicks_join_their_slate(page: Page, api: Api) -> None:
     page.open()
     slate = page.show()
     page.run(1.0)
