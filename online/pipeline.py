@@ -18,6 +18,9 @@ from online.core.pool import new_items
 from online.core.rates import Rates
 from online.core.record import UserRecord
 from online.core.robots import is_robot
+from online.core.rules.in_force import Applied, InForce
+from online.core.rules.request_fields import RequestFields
+from online.core.rules.rule_set import CompiledRule
 from online.core.rung import Evidence, acts_of, rung_of
 from online.core.session import current_session
 from online.core.step import Context
@@ -56,6 +59,7 @@ class SlateRequest:
     exclude_purchased: bool = True
     seed_given: bool = False
     robot: bool = False  # by its own words
+    rules: Sequence[CompiledRule] = ()  # its own: filter and boosts
     context: Context = field(default_factory=dict)
     as_asked: dict[str, Any] = field(default_factory=dict)
 
@@ -81,32 +85,40 @@ def recommend(
     tops = world.tops or Toplists(world.table, request.now)
     session = _session_items(request, known)
     rows = world.table.rows(session)
-    audiences = audiences_of(known.labels_context | known.context | request.context)
+    context = known.labels_context | known.context | request.context
+    audiences = audiences_of(context)
+    rules = _rules(world, request, known, context)
     leans = leaning(world.table, known, rows, request.now)
     query = Query(known, session, rows, leans, audiences, request.now)
     found = retrieve(world, tops, query, request.policy.retrievers)
     stopwatch("retrieve")
-    eligible, removed = _eligible(world, request, session, known, found.rows)
+    applied = rules.on(found.rows)
+    eligible, removed = _eligible(world, request, session, known, applied)
     is_shared = any(name in world.liked for name in audiences)
     is_named = request.user_key is not None
     evidence = Evidence(acts_of(known), len(session), is_shared, bool(eligible.any()), is_named, degraded)
     rung, why = rung_of(evidence)
-    unnamed = _unnamed(world, request, found, eligible)
+    unnamed = _unnamed(world, request, applied, eligible)
     if len(unnamed):
         found = found.joined(Retrieved.unsourced(unnamed))
-        eligible, removed = _eligible(world, request, session, known, found.rows)
+        applied = rules.on(found.rows)
+        eligible, removed = _eligible(world, request, session, known, applied)
     stopwatch("eligibility")
     features = gather(
         Scene(world.table, world.rates or Rates(world.table), found, known, rows, request.now, request.context)
     )
     stopwatch("features")
     shift = _weight_shift(world, request)
-    utilities = _utilities(world, request, features, shift)
+    utilities, boosts = _utilities(world, request, features, shift), applied.boosts
+    if boosts is not None:
+        utilities = utilities + boosts
     stopwatch("score")
-    slots, groups, pins = request.slots, _groups(world, found.rows), _pins(world, request, found.rows, eligible)
+    slots, groups = request.slots, _groups(world, found.rows)
+    limits, pins = applied.limits(groups), _pins(world, request, applied, utilities, eligible)
     pool = new_items(world.table, found.rows, request.now) if slots.pool > 0.0 else None
-    draw = draw_slate(utilities, groups, eligible, request.n, slots, request.seed, pool=pool, pins=pins)
+    draw = draw_slate(utilities, groups, eligible, request.n, slots, request.seed, pool=pool, pins=pins, limits=limits)
     stopwatch("slots")
+    fired, rule_hits = applied.fired
     robot = request.robot or is_robot(known, request.now)
     ope_why = _ope_why(request, rung, degraded, robot)
     return Slate(
@@ -154,6 +166,11 @@ def recommend(
         thompson=request.policy.thompson,
         weight_shift=b"" if shift is None else shift.tobytes(),
         robot=robot,
+        rules=fired,
+        rule_hits=rule_hits,
+        boosts=b"" if boosts is None else boosts.tobytes(),
+        caps=[] if limits is None else limits.most.tolist(),
+        cap_groups=b"" if limits is None else limits.groups.tobytes(),
         as_of={"record": known.received, "updates": world.table.received},
     )
 
@@ -172,6 +189,11 @@ def is_showable(world: World, slate: Slate) -> bool:
     return bool(world.table.is_eligible(rows, slate.time).all())
 
 
+def _rules(world: World, request: SlateRequest, record: UserRecord, context: Context) -> InForce:
+    fields = RequestFields(record, request.user_key, request.surface, request.n, request.item_id, context, request.now)
+    return InForce.of(world.rule_set, world.table, fields, request.rules)
+
+
 def _session_items(request: SlateRequest, record: UserRecord) -> list[str]:
     items = list(request.session_items) or current_session(record.recent, request.now)
     if request.item_id is not None and (not items or items[-1] != request.item_id):
@@ -179,15 +201,16 @@ def _session_items(request: SlateRequest, record: UserRecord) -> list[str]:
     return items
 
 
-def _unnamed(world: World, request: SlateRequest, found: Retrieved, eligible: NDArray[np.bool_]) -> NDArray[np.int32]:
+def _unnamed(world: World, request: SlateRequest, applied: Applied, eligible: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Return rows of candidates that no retriever has named: the pinned, and when slots might stay empty the static
     list, the last rung."""
-    wanted = world.table.rows(request.policy.pins.values())
-    if most_slots(_groups(world, found.rows), eligible, request.slots) < request.n:
+    wanted = np.concatenate([world.table.rows(request.policy.pins.values()), applied.in_force.pinned])
+    groups = _groups(world, applied.rows)
+    if most_slots(groups, eligible, request.slots, applied.limits(groups)) < request.n:
         everything = np.arange(len(world.table), dtype=np.int32)
-        static = everything[world.table.is_eligible(everything, request.now)][:STATIC_ITEMS]
-        wanted = np.concatenate([wanted, static])
-    return np.setdiff1d(wanted, found.rows)
+        showable = everything[world.table.is_eligible(everything, request.now)]
+        wanted = np.concatenate([wanted, applied.in_force.admitted(showable, STATIC_ITEMS)])
+    return np.setdiff1d(wanted, applied.rows)
 
 
 def _groups(world: World, rows: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -195,15 +218,22 @@ def _groups(world: World, rows: NDArray[np.int32]) -> NDArray[np.int32]:
     return np.stack([world.table.category[rows, 0], world.table.brand[rows]], axis=1)
 
 
-def _pins(world: World, request: SlateRequest, rows: NDArray[np.int32], eligible: NDArray[np.bool_]) -> dict[int, int]:
-    """Return slot -> candidate of the policy's pins that may be shown."""
-    codes = world.table.ids.codes
+def _pins(
+    world: World,
+    request: SlateRequest,
+    applied: Applied,
+    utilities: NDArray[np.float64],
+    eligible: NDArray[np.bool_],
+) -> dict[int, int]:
+    """Return slot -> candidate of pins that may be shown: those of rules, and where they leave room the policy's."""
+    codes, of_rules = world.table.ids.codes, applied.pins(utilities, eligible)
     found = {
-        position - 1: int(np.argmax(rows == codes[item]))
+        position - 1: int(np.argmax(applied.rows == codes[item]))
         for position, item in request.policy.pins.items()
         if item in codes and position <= request.n
     }
-    return {slot: candidate for slot, candidate in found.items() if eligible[candidate]}
+    kept = {slot: i for slot, i in found.items() if eligible[i] and i not in of_rules.values()}
+    return kept | of_rules
 
 
 def _ope_why(request: SlateRequest, rung: str, degraded: str, robot: bool) -> str:
@@ -214,9 +244,10 @@ def _ope_why(request: SlateRequest, rung: str, degraded: str, robot: bool) -> st
 
 
 def _eligible(
-    world: World, request: SlateRequest, session: Sequence[str], record: UserRecord, rows: NDArray[np.int32]
+    world: World, request: SlateRequest, session: Sequence[str], record: UserRecord, applied: Applied
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Return the support of the draw, and how many candidates each reason took from it."""
+    rows = applied.rows
     masks = {
         "catalogue": world.table.is_eligible(rows, request.now),
         "hidden": ~np.isin(rows, world.table.rows(record.hidden)),
@@ -227,6 +258,7 @@ def _eligible(
         masks["purchased"] = ~np.isin(rows, world.table.rows(record.purchased))
     if request.exclude_seen:
         masks["seen"] = ~np.isin(rows, world.table.rows(record.seen))
+    masks |= {reason: ~kept_out for reason, kept_out in applied.kept_out.items()}
     removed = {reason: int(np.count_nonzero(~mask)) for reason, mask in masks.items() if not mask.all()}
     return np.logical_and.reduce(list(masks.values())), removed
 

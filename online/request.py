@@ -9,9 +9,11 @@ from online.core.merge import known_together
 from online.core.partition import partition_of
 from online.core.policy_document import DEFAULT_POLICY, POLICIES
 from online.core.record import UserRecord
+from online.core.rules.rule_set import CompiledRule, InvalidRule, compile_rule
 from online.pipeline import SlateRequest
 from schemas.event import user_key
 from schemas.robot import declares_robot
+from schemas.rule import Rule
 from schemas.slate import RecommendIn
 
 
@@ -79,6 +81,7 @@ def resolve(
 
     Raises:
         UnknownPolicy: there is no such policy.
+        InvalidRule: its filter, or one of its boosts, is no condition on items.
     """
     policy = POLICIES.get(ask.policy or DEFAULT_POLICY)
     if policy is None:
@@ -104,5 +107,24 @@ def resolve(
         seed_given=ask.seed is not None,
         context=ask.context,
         robot=declares_robot(ask.context, user_agent),
+        rules=_own_rules(ask),
         as_asked=ask.model_dump(exclude_unset=True),
     )
+
+
+def _own_rules(ask: RecommendIn) -> list[CompiledRule]:
+    """Return a request's filter and boosts as the rules that they are."""
+    rules = {}
+    if ask.filter is not None:
+        rules["filter"] = Rule(rule_id="request.filter", action="include", where=ask.filter)
+    for n, boost in enumerate(ask.boost):
+        rule_id = f"request.boost.{n}"
+        rules[f"boost.{n}.where"] = Rule(rule_id=rule_id, action="boost", where=boost.where, factor=boost.factor)
+    return [_compiled(field, rule) for field, rule in rules.items()]
+
+
+def _compiled(field: str, rule: Rule) -> CompiledRule:
+    try:
+        return compile_rule(rule)
+    except InvalidRule as error:
+        raise InvalidRule(field, str(error)) from None

@@ -6,7 +6,7 @@ blend, ranker) is one reference, replaced and never edited.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from online.core.audience import Audiences, Liked
 from online.core.item_table import ItemTable
 from online.core.ranker import PRIOR_RANKER, Ranker, read_ranker
 from online.core.rates import Rates
+from online.core.rules.rule_set import RuleSet
 from online.core.toplists import Toplists
 from online.core.update import Update
 from online.models.sequential_rules import SequentialRules, SequentialRulesConfig
@@ -24,6 +25,7 @@ from online.models.session_learner import fold_click
 from online.models.session_updates import SESSIONS
 from online.ports import Artifact
 from online.vectors import Vectors
+from schemas.item import Item
 
 VECTORS, RANKER, BLEND = "vectors", "ranker", "session_blend"  # names of the artifacts a worker serves
 RANKER_FILE, ROOT_FILE = "ranker.json", "root.npy"
@@ -67,7 +69,14 @@ class World:
     ranker_version: int = 0  # of the artifact the ranker came from, 0 for the prior
     rules: SequentialRules = field(default_factory=lambda: SequentialRules(SequentialRulesConfig()))
     blend: SessionBlend = field(default_factory=lambda: SessionBlend(SessionBlendConfig()))
+    rule_set: RuleSet = field(default_factory=RuleSet)  # of the business; `rules` are learned from sequences
     blend_version: int = 0  # of the artifact the blend came from, 0 for the prior
+
+    def put(self, items: Sequence[Item]) -> None:
+        """Apply catalogue documents; what rules say of one is known before it may be shown."""
+        self.rule_set.put(items, self.table)
+        for item in items:
+            self.table.put(item)
 
     def apply(self, update: Update) -> None:
         """Apply one update message to the item arrays, the session index and the rules."""

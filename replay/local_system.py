@@ -72,7 +72,7 @@ class LocalSystem:
                 known = self.world.table.documents.get(item.item_id)
                 created_at = known.created_at if known is not None else None
                 document = accept_item(item, item_id=item.item_id, now=self._now, created_at=created_at)
-                self.world.table.put(document)
+                self.world.put([document])
                 self._vectors.place(document)
         self._refreshed = -REFRESH_S
 

@@ -5,12 +5,25 @@ from __future__ import annotations
 from typing import Annotated, Any, Self
 
 import msgspec
-from pydantic import AliasChoices, BaseModel, Field, model_validator
+from pydantic import AliasChoices, BaseModel, Field, StringConstraints, model_validator
 
 from schemas.fields import Context, Edge, EpochSeconds, Id, Label, guarded
 
 MAX_SLATE = 100
 DEFAULT_SLATE = 10
+
+
+MAX_EXPRESSION, MAX_BOOSTS = 2048, 5
+
+Expression = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EXPRESSION)]
+Factor = Annotated[float, Field(ge=1e-3, le=1e3, description="What it multiplies the odds of an item by")]
+
+
+class BoostIn(Edge):
+    """More, or with a factor below 1 less, of the items that a condition is true of."""
+
+    where: Expression
+    factor: Factor
 
 
 class RecommendIn(Edge):
@@ -34,6 +47,8 @@ class RecommendIn(Edge):
         description="Items of this session, oldest first, when the caller knows better than the log",
     )
     context: Context = {}
+    filter: Expression | None = Field(default=None, description="Which items may be shown, in the language of rules")
+    boost: Annotated[list[BoostIn], Field(max_length=MAX_BOOSTS)] = []
     exclude_item_ids: Annotated[list[Id], Field(max_length=1000)] = []
     exclude_seen: bool = False
     exclude_purchased: bool = True
@@ -75,7 +90,9 @@ class SlateItem(BaseModel):
     source: str
     reason: Reason
     properties: dict[str, Any] | None = None
-    features: dict[str, float] | None = Field(default=None, description="With explain: feature -> contribution")
+    features: dict[str, float] | None = Field(
+        default=None, description="Explained: feature, or `rules`, -> contribution"
+    )
 
 
 class Fallback(BaseModel):
@@ -108,6 +125,14 @@ class SlateOut(BaseModel):
     next_cursor: str | None = None
 
 
+class FiredRule(msgspec.Struct, array_like=True, frozen=True):
+    """A rule that a slate was drawn under; of one that the request brought itself, `version` is 0."""
+
+    rule_id: str
+    version: int
+    action: str
+
+
 class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One served slate on the log: everything its ranking read, so that it can be replayed and evaluated.
 
@@ -117,6 +142,9 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     `slots` are candidate indexes; `propensities` are conditional on the slots before, and on `weight_shift`, float64
     (f,): the draw of Thompson sampling, which is in `utilities` already. `pool`, uint8 (c,), says which candidates are
     new items; it is empty where `pool_share` is 0.
+    `rule_hits` are bit sets over `rules` as `sources` are over theirs: which rule is on which candidate. `boosts`,
+    float64 (c,), is what rules have added to `utilities`, which have it in them; empty for nothing. `cap_groups`, int32
+    (c, k), is each candidate's group under each of `caps`, −1 for none.
     """
 
     recommendation_id: str
@@ -165,6 +193,11 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     weight_shift: bytes = b""  # empty where the ranker has no posterior
     blend_version: int = 0  # of the weights that blended the session sources, 0 for the prior
     robot: bool = False  # asked for by a robot: nothing is learned from it
+    rules: list[FiredRule] = []  # those that were on a candidate; what they kept out is in `removed` as `rule:ID`
+    rule_hits: bytes = b""
+    boosts: bytes = b""
+    caps: list[int] = []  # most slots of each group that a rule caps
+    cap_groups: bytes = b""
     as_of: dict[str, float] = {}  # `record`, `updates` -> the latest `received_at` of an event in what was read of it
 
     def sources_of(self, candidate: int) -> list[str]:

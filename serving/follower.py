@@ -132,13 +132,15 @@ class Follower:
             log.close()
 
     def _apply(self, batch: Batch) -> None:
+        items = []
         for message in batch.messages:
             with _skipping(f"{batch.topic} {message.position}"):
                 if batch.topic == ITEMS:
-                    self._world.table.put(decode_item(message.payload))
+                    items.append(decode_item(message.payload))
                 else:
                     self._world.apply(decode_update(message.payload))
             self._after[batch.topic, batch.partition] = message.position
+        self._world.put(items)
 
     def _swap(self) -> None:
         """Open newer versions of the artifacts; on doubt the running ones keep serving."""

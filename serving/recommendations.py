@@ -15,6 +15,7 @@ from online.core.features import NAMES
 from online.core.join import SLATES
 from online.core.policy_document import SIMILAR_POLICY
 from online.core.record import UserRecord
+from online.core.rules.rule_set import InvalidRule
 from online.pipeline import SlateRequest, is_showable, recommend
 from online.ports import Unavailable
 from online.request import Known, UnknownPolicy, look_up, resolve
@@ -23,7 +24,7 @@ from schemas.fields import PRINTABLE
 from schemas.slate import DEFAULT_SLATE, MAX_SLATE, RecommendIn, Slate, SlateOut, encode_slate
 
 from .body import PathId, parse, read_body, takes
-from .problem import Problem, ProblemOut
+from .problem import Problem, ProblemOut, invalid
 from .spool import SpoolFull
 from .worker import Worker
 
@@ -116,6 +117,8 @@ def _resolved(worker: Worker, ask: RecommendIn, user_agent: str) -> SlateRequest
         )
     except UnknownPolicy as error:
         raise Problem(422, "unknown_policy", str(error)) from None
+    except InvalidRule as error:
+        raise invalid([{"code": "invalid_expression", "field": error.field, "message": str(error)}]) from None
 
 
 def _surface_label(worker: Worker, surface: str) -> str:
@@ -169,6 +172,8 @@ def _items(world: World, ask: RecommendIn, slate: Slate) -> list[dict[str, Any]]
         if ask.explain:
             contributions = features[candidate] * weights
             item["features"] = dict(zip(NAMES, contributions.round(6).tolist(), strict=True))
+            if slate.boosts:
+                item["features"]["rules"] = round(float(np.frombuffer(slate.boosts)[candidate]), 6)
         items.append(item)
     return items
 

@@ -1,9 +1,9 @@
 """`headrace verify propensities`: is what slates log as probabilities what their slots were drawn with?
 
-Slates come from the ranking path over a shop of random items, with requests that exclude, records that hide, and
-policies that pin, cap, favour new items and perturb weights. Each goes through its encoding to the log and back; then
-the record alone must give the slate again, its distributions the logged propensities, and the randomised integral
-transforms of all slates' choices must be uniform, slot by slot.
+Slates come from the ranking path over a shop of random items, with requests that exclude, records that hide, policies
+that pin, cap, favour new items and perturb weights, and rules of the business. Each goes through its encoding to the
+log and back; then the record alone must give the slate again, its distributions the logged propensities, and the
+randomised integral transforms of all slates' choices must be uniform, slot by slot.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from online.core.policy_document import DEFAULT_POLICY, Policy
 from online.core.propensity import redrawn, slot_distributions
 from online.core.ranker import Ranker
 from online.core.record import TYPE_CODES, UserRecord
+from online.core.rules.rule_set import RuleSet, compile_rule
 from online.core.update import SessionTouch, Update
 from online.pipeline import SlateRequest, recommend
 from online.world import World
 from schemas.item import Item
+from schemas.rule import Rule
 from schemas.slate import Slate, decode_slate, encode_slate
 
 T = TypeVar("T")
@@ -37,6 +39,16 @@ ALPHA = 1e-4
 ITEMS, SLOTS, NOW = 300, 10, 1_767_225_600.0
 TOLERANCE = 1e-9  # relative, between a logged propensity and the one its record gives
 _SHOP, _ASKS, _TRANSFORM = range(3)  # streams of randomness
+RULE_SETS = 16
+RULES = (
+    Rule(rule_id="exclude", action="exclude", where="item.brand == 'b3' || 'c5' in item.categories"),
+    Rule(rule_id="include", action="include", where="!(item.popularity < 0.5)", when="surface == 'home'"),
+    Rule(rule_id="more", action="boost", where="item.brand in ['b1', 'b2']", factor=3.0),
+    Rule(rule_id="less", action="boost", where="item.age_days > 20", factor=0.5),
+    Rule(rule_id="pin", action="pin", where="item.brand == 'b7'", position=4),
+    Rule(rule_id="together", action="cap", where="'c2' in item.categories", most=1),
+    Rule(rule_id="each", action="cap", most=2, per="brand"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,7 @@ class Outcome:
     of_new_items: int  # slots
     with_caps: int  # slates
     perturbed: int  # slates
+    with_rules: int  # slates
     removed: int  # candidates
 
     @property
@@ -73,7 +86,9 @@ class Outcome:
 def slates(n: int, seed: int) -> Iterator[Slate]:
     """Yield n slates of requests and policies drawn with the seed, as they come back from the log."""
     world, rng = _world(seed), np.random.default_rng([seed, _ASKS])
+    rule_sets = [_rule_set(world, rng) for _ in range(RULE_SETS)]
     for number in range(n):
+        world.rule_set = _one(rng, RuleSet(), *rule_sets)
         request, record = _request(rng, number), _record(rng)
         yield decode_slate(encode_slate(recommend(world, request, record)))
 
@@ -83,7 +98,7 @@ def verify_propensities(
 ) -> Outcome:
     """Judge slates by their records; the seed is that of the randomised transform."""
     rng, transforms = np.random.default_rng([seed, _TRANSFORM]), list[NDArray[np.float64]]()
-    wrong = lost = pinned = new = capped = perturbed = removed = 0
+    wrong = lost = pinned = new = capped = perturbed = ruled = removed = 0
     for done, slate in enumerate(given, start=1):
         distributions, chosen = slot_distributions(slate), np.array(slate.slots, np.int64)
         said, true = np.array(slate.propensities), distributions[np.arange(len(chosen)), chosen]
@@ -98,8 +113,9 @@ def verify_propensities(
         transforms.append(transform)
         pinned += int(is_pin.sum())
         new += sum(slate.pool[i] for i in slate.slots) if slate.pool else 0
-        capped += slate.category_cap is not None or slate.brand_cap is not None
+        capped += slate.category_cap is not None or slate.brand_cap is not None or bool(slate.caps)
         perturbed += bool(slate.weight_shift)
+        ruled += bool(slate.rules)
         removed += sum(slate.removed.values())
         progress(done)
     by_slot = [column[~np.isnan(column)] for column in np.array(transforms).reshape(-1, SLOTS).T]
@@ -116,6 +132,7 @@ def verify_propensities(
         of_new_items=new,
         with_caps=capped,
         perturbed=perturbed,
+        with_rules=ruled,
         removed=removed,
     )
 
@@ -138,6 +155,10 @@ def _world(seed: int) -> World:
     root = np.tril(rng.normal(scale=0.2, size=(len(NAMES), len(NAMES))))
     world.ranker = Ranker("proof", PRIOR, PRIOR_INTERCEPT, root)
     return world
+
+
+def _rule_set(world: World, rng: np.random.Generator) -> RuleSet:
+    return RuleSet([compile_rule(rule) for rule in RULES if rng.random() < 0.3], world.table)
 
 
 def _request(rng: np.random.Generator, number: int) -> SlateRequest:

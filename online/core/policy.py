@@ -6,8 +6,8 @@ them shares its category and its brand. The pool holds the new items of the cand
 b is 0. The form is the Plackett-Luce slot policy with uniform floors; the redundancy term is that of maximal marginal
 relevance (Carbonell & Goldstein, SIGIR 1998).
 
-A pinned slot shows its candidate with propensity 1; nobody else draws it. A category or brand that fills its cap, pins
-counted first, leaves the support.
+A pinned slot shows its candidate with propensity 1; nobody else draws it. A category, a brand or a group of `Limits`
+that fills its cap, pins counted first, leaves the support.
 """
 
 from __future__ import annotations
@@ -58,6 +58,13 @@ class Draw(NamedTuple):
     propensities: NDArray[np.float64]  # (n,)
 
 
+class Limits(NamedTuple):
+    """Caps beside those of the policy: each candidate's group (c, k), negative for none, and each cap's most (k,)."""
+
+    groups: NDArray[np.int32]
+    most: NDArray[np.int64]
+
+
 def uniforms(seed: int, n: int) -> NDArray[np.float64]:
     """Return n uniform numbers in [0, 1): splitmix64 of the seed (Steele, Lea, Flood, OOPSLA 2014).
 
@@ -82,6 +89,7 @@ def draw_slate(
     *,
     pool: NDArray[np.bool_] | None = None,
     pins: Mapping[int, int] | None = None,
+    limits: Limits | None = None,
 ) -> Draw:
     """Draw up to n slots from the eligible candidates.
 
@@ -95,6 +103,7 @@ def draw_slate(
         pool: (c,) which candidates are new items; None for none.
         pins: slot, counted from 0, -> candidate. One that is not eligible is not shown, one beyond the last slot
             neither; those left when nothing else is open move up.
+        limits: further caps; unlike category and brand, their groups make nobody redundant.
 
     >>> draw = draw_slate(
     ...     np.array([2.0, 1.0, 9.0]), np.full((3, 2), -1, np.int32), np.array([True, True, False]),
@@ -105,6 +114,8 @@ def draw_slate(
     slots, propensities = np.empty(n, np.int32), np.empty(n, np.float64)
     pinned = [(slot, i) for slot, i in sorted((pins or {}).items()) if slot < n and eligible[i]]
     caps = np.array([n if cap is None else cap for cap in (policy.category_cap, policy.brand_cap)], np.int64)
+    if limits is not None:
+        groups, caps = np.concatenate([groups, limits.groups], axis=1), np.concatenate([caps, limits.most])
     filled = _draw(
         utilities, groups, eligible.copy(), np.zeros(len(eligible), np.bool_) if pool is None else pool,
         np.array(pinned, np.int32).reshape(-1, 2), caps, uniforms(seed, n),
@@ -113,7 +124,9 @@ def draw_slate(
     return Draw(slots[:filled], propensities[:filled])
 
 
-def most_slots(groups: NDArray[np.int32], eligible: NDArray[np.bool_], policy: SlotPolicy) -> int:
+def most_slots(
+    groups: NDArray[np.int32], eligible: NDArray[np.bool_], policy: SlotPolicy, limits: Limits | None = None
+) -> int:
     """Return how many slots the eligible candidates can fill at most: as many as each cap alone lets them.
 
     >>> groups = np.array([[0, -1], [0, -1], [0, -1], [-1, -1]], np.int32)
@@ -121,9 +134,12 @@ def most_slots(groups: NDArray[np.int32], eligible: NDArray[np.bool_], policy: S
     3
     """
     most = int(np.count_nonzero(eligible))
-    for column, cap in enumerate((policy.category_cap, policy.brand_cap)):
+    caps = [(groups[:, g], cap) for g, cap in enumerate((policy.category_cap, policy.brand_cap))]
+    if limits is not None:
+        caps += zip(limits.groups.T, limits.most.tolist(), strict=True)
+    for column, cap in caps:
         if cap is not None:
-            codes, counts = np.unique(groups[eligible, column], return_counts=True)
+            codes, counts = np.unique(column[eligible], return_counts=True)
             most = min(most, int(np.where(codes < 0, counts, np.minimum(counts, cap)).sum()))
     return most
 
@@ -131,11 +147,11 @@ def most_slots(groups: NDArray[np.int32], eligible: NDArray[np.bool_], policy: S
 @kernel
 def _draw(
     utilities: NDArray[np.float64],  # (c,)
-    groups: NDArray[np.int32],  # (c, 2)
+    groups: NDArray[np.int32],  # (c, 2 + k): category, brand, then those of further caps
     open_: NDArray[np.bool_],  # (c,) becomes False for the chosen, the pinned, and members of full groups
     pool: NDArray[np.bool_],  # (c,)
     pins: NDArray[np.int32],  # (p, 2) slot and candidate, in order of slot
-    caps: NDArray[np.int64],  # (2,)
+    caps: NDArray[np.int64],  # (2 + k,)
     draws: NDArray[np.float64],  # (n,)
     tau: float,
     epsilon: float,
@@ -145,7 +161,7 @@ def _draw(
     propensities: NDArray[np.float64],  # (n,) out
 ) -> int:
     candidates = utilities.shape[0]
-    taken = np.zeros((candidates, 2))  # of category and brand: the chosen that share it
+    taken = np.zeros(groups.shape)  # the chosen that share each group
     weights = np.empty(candidates)
     for pin in range(pins.shape[0]):
         _take(pins[pin, 1], groups, caps, open_, taken)
@@ -199,7 +215,7 @@ def _take(
 ) -> None:
     open_[chosen] = False
     for i in range(groups.shape[0]):
-        for g in range(2):
+        for g in range(groups.shape[1]):
             if groups[i, g] >= 0 and groups[i, g] == groups[chosen, g]:
                 taken[i, g] += 1.0
                 if taken[i, g] >= caps[g]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from schemas.slate import Slate
 
-from .policy import Draw, SlotPolicy, draw_slate
+from .policy import Draw, Limits, SlotPolicy, draw_slate
 
 
 def slot_policy(slate: Slate) -> SlotPolicy:
@@ -32,6 +32,7 @@ def redrawn(slate: Slate) -> Draw:
         slate.seed,
         pool=_mask(slate.pool) if slate.pool else None,
         pins=slate.pins,
+        limits=_limits(slate),
     )
 
 
@@ -60,15 +61,17 @@ def uniform_shares(slate: Slate) -> NDArray[np.float64]:
 def _slots(slate: Slate) -> Iterator[tuple[int, list[int], NDArray[np.bool_]]]:
     """Yield, per slot: the chosen candidate, those known before it (pins from the start), and which are open (c,)."""
     groups, eligible = _groups(slate), _mask(slate.eligible)
-    caps = [(g, cap) for g, cap in enumerate((slate.category_cap, slate.brand_cap)) if cap is not None]
+    caps = [(groups[:, g], cap) for g, cap in enumerate((slate.category_cap, slate.brand_cap)) if cap is not None]
+    if (limits := _limits(slate)) is not None:
+        caps += zip(limits.groups.T, limits.most.tolist(), strict=True)
     known = [candidate for candidate in slate.pins.values() if candidate in slate.slots]
     for chosen in slate.slots:
         is_open = eligible.copy()
         is_open[known] = False
-        for g, cap in caps:
-            codes, counts = np.unique(groups[known, g], return_counts=True)
+        for column, cap in caps:
+            codes, counts = np.unique(column[known], return_counts=True)
             full = codes[(codes >= 0) & (counts >= cap)]
-            is_open &= ~np.isin(groups[:, g], full)
+            is_open &= ~np.isin(column, full)
         yield chosen, known, is_open
         if chosen not in known:
             known = [*known, chosen]
@@ -89,6 +92,13 @@ def _mixture(slate: Slate, known: list[int], is_open: NDArray[np.bool_]) -> NDAr
 
 def _groups(slate: Slate) -> NDArray[np.int32]:
     return np.frombuffer(slate.groups, np.int32).reshape(-1, 2)
+
+
+def _limits(slate: Slate) -> Limits | None:
+    if not slate.caps:
+        return None
+    groups = np.frombuffer(slate.cap_groups, np.int32).reshape(-1, len(slate.caps))
+    return Limits(groups, np.array(slate.caps, np.int64))
 
 
 def _mask(stored: bytes) -> NDArray[np.bool_]:

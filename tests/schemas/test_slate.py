@@ -61,6 +61,8 @@ def test_a_client_of_version_1_is_understood() -> None:
         "item_id": "shoe-42",
         "session_items": ["a", "2"],
         "context": {"device": "phone"},
+        "filter": None,
+        "boost": [],
         "exclude_item_ids": ["b"],
         "exclude_seen": True,
         "exclude_purchased": False,

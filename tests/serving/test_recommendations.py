@@ -280,6 +280,40 @@ def test_properties_come_as_asked(shop: Any) -> None:
         assert properties == {"brand": "press", "price": 10.0, "available": True}
 
 
+def test_a_filter_says_what_may_be_shown_and_boosts_what_should_be(shop: Any, eventually: Wait) -> None:
+    cheap = shop.slate(user_id="1", n=12, filter="item.price < context.budget", context={"budget": 20})
+    boosts = [{"where": "item.attributes.size == 42", "factor": 100.0}]
+    boosted = shop.slate(user_id="1", n=3, boost=boosts, explain=True, exploration=0.0)
+
+    assert sorted(shown(cheap)) == sorted(BOOKS)
+    assert {item["item_id"].split("-")[0] for item in boosted["items"]} == {"shoe"}
+    assert all(item["features"]["rules"] == pytest.approx(np.log(100.0), abs=1e-6) for item in boosted["items"])
+    logged = eventually(lambda: shop.logged_slates().get(cheap["recommendation_id"]))
+    assert [rule.rule_id for rule in logged.rules] == ["request.filter"]
+    assert logged.removed["rule:request.filter"] == len(SHOES)
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "message"),
+    [
+        ({"filter": "item.prize < 3"}, "filter", "column 1: there is no item.prize: did you mean item.price?"),
+        ({"filter": "__import__('os')"}, "filter", "column 1: the only function is has(field)"),
+        (
+            {"boost": [{"where": "true", "factor": 2}, {"where": "item.brand", "factor": 2}]},
+            "boost.1.where",
+            "column 1: item.brand is a string, no condition: compare it with something",
+        ),
+    ],
+)
+def test_an_expression_that_cannot_be_used_is_answered_with_what_is_wrong_where(
+    shop: Any, given: dict[str, Any], field: str, message: str
+) -> None:
+    response = shop.client.post("/v1/recommendations", json={"user_id": "1", **given})
+
+    assert response.status_code == 422
+    assert response.json()["errors"] == [{"code": "invalid_expression", "field": field, "message": message}]
+
+
 def test_a_curl_gets_the_same_kind_of_slate(shop: Any) -> None:
     answer = shop.client.get("/v1/recommendations/1?n=4&surface=mail")
 

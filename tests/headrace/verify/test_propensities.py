@@ -33,6 +33,7 @@ def test_what_slates_log_is_what_they_were_drawn_with(logged: list[Slate]) -> No
     assert len(outcome.slots) == SLOTS
     assert all(N / 2 < slot.drawn <= N for slot in outcome.slots)
     assert min(outcome.pinned, outcome.of_new_items, outcome.with_caps, outcome.perturbed, outcome.removed) > N / 4
+    assert outcome.with_rules > N / 4
 
 
 @pytest.mark.parametrize(

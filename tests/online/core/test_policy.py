@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from online.core.policy import Draw, SlotPolicy, draw_slate, uniforms
+from online.core.policy import Draw, Limits, SlotPolicy, draw_slate, uniforms
 
 
 def reference(
@@ -23,6 +23,8 @@ def reference(
     seed: int,
     pool: list[bool],
     pins: dict[int, int],
+    further: list[list[int]],
+    most: list[int],
 ) -> tuple[list[int], list[float]]:
     """The formula of the docstring, candidate by candidate, in plain Python."""
     waiting = [i for slot, i in sorted(pins.items()) if slot < n and eligible[i]]
@@ -35,8 +37,17 @@ def reference(
             return sum(groups[i][g] >= 0 and groups[i][g] == groups[j][g] for j in known)
 
         caps = [(g, cap) for g, cap in enumerate((policy.category_cap, policy.brand_cap)) if cap is not None]
+
+        def fills(i: int, g: int, known: list[int] = known) -> int:
+            return sum(further[i][g] >= 0 and further[i][g] == further[j][g] for j in known)
+
         left = [
-            i for i, ok in enumerate(eligible) if ok and i not in known and all(shared(i, g) < cap for g, cap in caps)
+            i
+            for i, ok in enumerate(eligible)
+            if ok
+            and i not in known
+            and all(shared(i, g) < cap for g, cap in caps)
+            and all(fills(i, g) < cap for g, cap in enumerate(most))
         ]
         if waiting and (pins.get(slot) == waiting[0] or not left):
             chosen.append(waiting.pop(0))
@@ -65,7 +76,14 @@ def reference(
 
 
 CANDIDATES = st.lists(
-    st.tuples(st.floats(-5, 5), st.integers(-1, 3), st.integers(-1, 3), st.booleans(), st.booleans()),
+    st.tuples(
+        st.floats(-5, 5),
+        st.integers(-1, 3),
+        st.integers(-1, 3),
+        st.booleans(),
+        st.booleans(),
+        st.tuples(st.integers(-1, 2), st.integers(-1, 0)),
+    ),
     min_size=1,
     max_size=30,
 )
@@ -86,19 +104,27 @@ def policies(draw: st.DrawFn) -> SlotPolicy:
     policies(),
     st.integers(0, 2**63 - 1),
     st.dictionaries(st.integers(0, 25), st.integers(0, 29), max_size=4),
+    st.lists(st.integers(1, 4), max_size=2),
 )
 def test_the_kernel_equals_the_plain_formula(
-    rows: list[tuple[float, int, int, bool, bool]], n: int, policy: SlotPolicy, seed: int, wished: dict[int, int]
+    rows: list[tuple[float, int, int, bool, bool, tuple[int, int]]],
+    n: int,
+    policy: SlotPolicy,
+    seed: int,
+    wished: dict[int, int],
+    most: list[int],
 ) -> None:
     utilities, groups = [r[0] for r in rows], [(r[1], r[2]) for r in rows]
     eligible, pool = [r[3] for r in rows], [r[4] for r in rows]
+    further = [list(r[5][: len(most)]) for r in rows]
+    limits = Limits(np.array(further, np.int32), np.array(most, np.int64)) if most else None
     pins = {slot: i for i, slot in {i % len(rows): slot for slot, i in wished.items()}.items()}  # each candidate once
 
     draw = draw_slate(
         np.array(utilities), np.array(groups, np.int32), np.array(eligible), n, policy, seed,
-        pool=np.array(pool), pins=pins,
+        pool=np.array(pool), pins=pins, limits=limits,
     )  # fmt: skip
-    slots, propensities = reference(utilities, groups, eligible, n, policy, seed, pool, pins)
+    slots, propensities = reference(utilities, groups, eligible, n, policy, seed, pool, pins, further, most)
 
     assert draw.slots.tolist() == slots
     assert draw.propensities == pytest.approx(propensities, rel=1e-9)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from online.core.policy import SlotPolicy, draw_slate
+from online.core.policy import Limits, SlotPolicy, draw_slate
 from online.core.propensity import redrawn, slot_distributions, slot_policy, uniform_shares
 from schemas.slate import Slate, decode_slate, encode_slate
 
@@ -24,13 +24,16 @@ def drawn(
     eligible: Any = None,
     pool: Any = None,
     pins: dict[int, int] | None = None,
+    caps: list[int] | None = None,
+    cap_groups: Any = None,
 ) -> Slate:
     """Draw a slate and return it as the log has it."""
     c = len(utilities)
     codes = np.full((c, 2), -1, np.int32) if groups is None else np.array(groups, np.int32)
     mask, new = np.array([True] * c if eligible is None else eligible), np.array([False] * c if pool is None else pool)
     pinned = {slot: i for slot, i in (pins or {}).items() if mask[i] and slot < n}
-    draw = draw_slate(np.array(utilities), codes, mask, n, policy, seed, pool=new, pins=pinned)
+    limits = Limits(np.array(cap_groups, np.int32), np.array(caps, np.int64)) if caps else None
+    draw = draw_slate(np.array(utilities), codes, mask, n, policy, seed, pool=new, pins=pinned, limits=limits)
     slate = example_slate(
         n=n,
         candidates=[f"i{i}" for i in range(c)],
@@ -45,6 +48,8 @@ def drawn(
         category_cap=policy.category_cap,
         brand_cap=policy.brand_cap,
         pins=pinned,
+        caps=caps or [],
+        cap_groups=b"" if limits is None else limits.groups.tobytes(),
         seed=seed,
         slots=draw.slots.tolist(),
         propensities=draw.propensities.tolist(),
@@ -57,7 +62,9 @@ CAP = st.none() | st.integers(1, 3)
 
 @st.composite
 def slates(draw: st.DrawFn) -> Slate:
-    row = st.tuples(st.floats(-3, 3), st.integers(-1, 3), st.integers(-1, 3), st.booleans(), st.booleans())
+    group = st.integers(-1, 3)
+    row = st.tuples(st.floats(-3, 3), group, group, st.booleans(), st.booleans(), group, group)
+    caps = draw(st.lists(st.integers(1, 3), max_size=2))
     rows = draw(st.lists(row, min_size=1, max_size=20))
     epsilon = draw(st.sampled_from([0.0, 0.05, 1.0]))
     pool = draw(st.floats(0, 1)) * (1 - epsilon)
@@ -72,6 +79,8 @@ def slates(draw: st.DrawFn) -> Slate:
         eligible=[r[3] for r in rows],
         pool=[r[4] for r in rows],
         pins={slot: i for i, slot in by_candidate.items()},
+        caps=caps,
+        cap_groups=[r[5 : 5 + len(caps)] for r in rows],
     )
 
 

@@ -1,0 +1,64 @@
+"""The fields of a request that conditions may name: who asks, where, when and in which context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ..record import FACETS, UserRecord
+from ..rung import acts_of
+from ..step import Context
+from .mask import Scalar
+from .syntax import OPEN
+
+_USER = "u"  # what the key of a user's record begins with; a visitor's begins otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFields:
+    """Fields by name, None where there is none. `context` is the request's over what the record knows."""
+
+    record: UserRecord
+    user_key: str | None
+    surface: str
+    n: int
+    item_id: str | None
+    context: Context
+    now: float
+
+    def __call__(self, name: str) -> Scalar:
+        """Return a field.
+
+        >>> fields = RequestFields(UserRecord(), "u7", "home", 10, None, {"device": "phone"}, 7200.0)
+        >>> fields("user.user_id"), fields("context.device"), fields("request.hour"), fields("request.item_id")
+        ('7', 'phone', 2.0, None)
+        """
+        group, _, key = name.partition(".")
+        if group == OPEN[1]:
+            return self.context.get(key)
+        match name:
+            case "surface":
+                return self.surface
+            case "user.labels":
+                return self.record.labels
+            case "user.liked_brands":
+                return self._liked("brand")
+            case "user.liked_categories":
+                return self._liked("category")
+            case "user.acts":
+                return float(acts_of(self.record))
+            case "user.user_id":
+                key = self.user_key or ""
+                return key.removeprefix(_USER) if key.startswith(_USER) else None
+            case "request.n":
+                return float(self.n)
+            case "request.item_id":
+                return self.item_id
+            case "request.hour":
+                return float(datetime.fromtimestamp(self.now, UTC).hour)
+        raise KeyError(name)
+
+    def _liked(self, facet: str) -> Sequence[str]:
+        """Return what of a facet the longest memory holds something positive of."""
+        return [key for key, weights in self.record.affinities[FACETS.index(facet)].items() if weights[-1] > 0.0]
