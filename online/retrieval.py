@@ -45,7 +45,12 @@ def _session_sources(world: World, query: Query) -> dict[str, tuple[Rows, Scores
         return dict.fromkeys(SESSION_SOURCES, _none())
     context = distinct(query.session_rows)
     found = session_candidates(
-        world.sessions, world.rules, context, now=query.now, own=query.record.session_key or None
+        world.sessions,
+        world.rules,
+        context,
+        clicks=len(query.session_rows),
+        now=query.now,
+        own=query.record.session_key or None,
     )
     utilities = world.blend.utilities(found.features, len(context))
     best = np.argsort(-utilities, kind="stable")

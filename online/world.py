@@ -21,7 +21,7 @@ from online.core.update import Update
 from online.models.sequential_rules import SequentialRules, SequentialRulesConfig
 from online.models.session_blend import BLEND_FILE, SessionBlend, SessionBlendConfig
 from online.models.session_knn import SessionKnn, SessionKnnConfig
-from online.models.session_learner import fold_click
+from online.models.session_learner import Click, fold_clicks
 from online.models.session_updates import SESSIONS
 from online.ports import Artifact
 from online.vectors import Vectors
@@ -81,12 +81,10 @@ class World:
     def apply(self, update: Update) -> None:
         """Apply one update message to the item arrays, the session index and the rules."""
         if self.table.apply(update):
-            for touch in update.touches:
-                if touch.was:
-                    self.sessions.move(touch.was, touch.session)
-                row = self.table.row(touch.item_id)
-                fold_click(self.sessions, self.rules, touch.session, row, touch.time)
-                self.audiences.learn_one(touch.audiences, row, touch.time)
+            clicks = [Click(t.session, self.table.row(t.item_id), t.time, t.was) for t in update.touches]
+            fold_clicks(self.sessions, self.rules, clicks)
+            for touch, click in zip(update.touches, clicks, strict=True):
+                self.audiences.learn_one(touch.audiences, click.row, touch.time)
 
     def frozen(self) -> World:
         """Return this world with the toplists, vectors, blend and ranker of this moment, for one request to read."""

@@ -22,7 +22,7 @@ from online.models.sequential_rules import SequentialRules, SequentialRulesConfi
 from online.models.session_blend import SessionBlend, SessionBlendConfig
 from online.models.session_candidates import SessionCandidates, distinct
 from online.models.session_knn import SessionKnn, SessionKnnConfig
-from online.models.session_learner import SessionLearner, fold_click
+from online.models.session_learner import Click, SessionLearner, fold_clicks
 from replay.ranking_metrics import bootstrap_mean
 
 K = 20
@@ -123,10 +123,10 @@ class SessionEvaluation:
             SessionBlend(SessionBlendConfig(repeats=repeats)),
         )
         self._counts = np.bincount(train.rows, minlength=n_items)
-        for n, click in enumerate(zip(*(column.tolist() for column in train), strict=True)):
-            self._learner.learn_one(*click)
-            if n % REPORT_EVERY == 0:
-                report("learning", n, len(train.rows))
+        for first in range(0, len(train.rows), REPORT_EVERY):
+            report("learning", first, len(train.rows))
+            columns = [column[first : first + REPORT_EVERY].tolist() for column in train]
+            self._learner.learn_many([Click(*click) for click in zip(*columns, strict=True)])
 
     def static(self, test: Clicks) -> Ranks:
         """Score test with what train has taught, learning nothing."""
@@ -146,7 +146,7 @@ class SessionEvaluation:
             rules.learn_one(np.empty(0, np.int32), int(cases[0].prefix[0]), cases[0].time)
             for case in cases:
                 context = distinct(case.prefix)
-                found = learner.candidates(context, case.time)
+                found = learner.candidates(context, len(case.prefix), case.time)
                 ranks.note(OURS, case.number, self._listed(learner.ranked(found, context), case), case.target)
                 learner.learn_blend(found, context, case.target)
                 rules.learn_one(context, case.target, case.time)
@@ -167,7 +167,7 @@ class SessionEvaluation:
             if case is not None:
                 found = self._note(ranks, case, learner, best(counts), session)
                 learner.learn_blend(found, distinct(case.prefix), row)
-            fold_click(learner.knn, learner.rules, session, row, time)
+            fold_clicks(learner.knn, learner.rules, [Click(session, row, time)])
             counts[row] += 1
             if n % REPORT_EVERY == 0:
                 self._report("streaming", n, len(test.rows))
@@ -193,7 +193,7 @@ class SessionEvaluation:
         self, ranks: Ranks, case: Case, learner: SessionLearner, popular: Rows, own: int | None
     ) -> SessionCandidates:
         context = distinct(case.prefix)
-        found = learner.candidates(context, case.time, own)
+        found = learner.candidates(context, len(case.prefix), case.time, own)
         for model, ranked in (
             (OURS, learner.ranked(found, context)),
             ("popularity", popular),

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.bench.measure import headed, median, quantiles, resident_mb, spread
+from online.models.sequential_rules import SequentialRulesConfig
 from online.models.session_knn import SessionKnn, SessionKnnConfig
 
 SESSION_ITEMS = 5  # of a query
 LIMIT = 100
+DEPTH = SequentialRulesConfig().depth  # of what is told of a click's session
 GROUPS = 1000  # of items; a session stays in one
 STRAY = 0.1  # of its clicks
 OPEN_SESSIONS = 20_000  # that take turns
@@ -23,10 +25,10 @@ SINGLES = 20_000
 
 METHOD = (
     "Sessions of five clicks on average, each mostly within one of 1,000 groups of items popular by 1/(rank + 10), "
-    "20,000 of them open at a time. update_us: CPU per click, learned many at a time, as the follower learns an "
-    "update's; update_one_us: one at a time. Queries: sessions of five items not learned, m = 500 sessions per item, "
-    "k = 100 neighbours, 100 items returned; wall time of one thread. mb: the arrays of the index; rss_mb: what the "
-    "process grew by."
+    "20,000 of them open at a time. update_us: CPU per click, learned many at a time with what its session clicked "
+    "before, as a worker learns those of an update; update_one_us: the same, one click at a time. Queries: sessions of "
+    "five items not learned, m = 500 sessions per item, k = 100 neighbours, 100 items returned; wall time of one "
+    "thread. mb: the arrays of the index; rss_mb: what the process grew by."
 )
 
 
@@ -62,7 +64,7 @@ def sessions(
         times = clock + np.cumsum(rng.exponential(0.02, n))
         clock = float(times[-1])
         began = time.process_time()
-        knn.learn_many(keys, rows, times)
+        knn.learn_many(keys, rows, times, DEPTH)
         took.append((time.process_time() - began) / n * 1e6)
     grown = resident_mb(os.getpid()) - before
     progress("queries")
@@ -113,7 +115,7 @@ def _one_by_one(knn: SessionKnn, done: int, items: int, clock: float, rng: np.ra
     pairs = list(zip(keys.tolist(), rows.tolist(), strict=True))
     began = time.process_time()
     for key, row in pairs:
-        knn.learn_one(key, row, clock)
+        knn.learn_many(np.array([key], np.uint64), np.array([row], np.int32), np.array([clock]), DEPTH)
     return round((time.process_time() - began) / len(pairs) * 1e6, 2)
 
 

@@ -1,4 +1,4 @@
-"""How kernels are compiled, the arrays they work on grown, and the one random generator they share."""
+"""How kernels are compiled, the arrays they work on grown, and what they share: a hash, and tables probed by it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
     The interpreter lock stays held, so that a query never sees half an update. No fast-math: the same input
     gives the same bytes. numba's cache follows changes of a kernel's own file only, not of others it calls: a
-    kernel therefore calls kernels of its own file, and `splitmix64`, which never changes.
+    kernel therefore calls kernels of its own file, and those of this one, which never change.
     """
     compiled = numba.njit(cache=True, error_model="numpy")(function)
     return cast(Callable[P, R], compiled)
@@ -38,6 +38,34 @@ def splitmix64(state: np.uint64) -> np.uint64:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
+
+
+@kernel
+def empty_table(n: int) -> NDArray[np.int32]:
+    """Return a table with room for n entries at a load of at most a half; see `probe`."""
+    size = 16
+    while size < 2 * n:
+        size *= 2
+    return np.zeros(size, np.int32)
+
+
+@kernel
+def probe(table: NDArray[np.int32], held: NDArray[np.integer], key: np.integer | int) -> int:
+    """Return the position of a key in a table of index + 1 into `held`, or the empty one where it goes.
+
+    Linear probing (Knuth, "The Art of Computer Programming", volume 3, section 6.4, algorithm L); 0 is empty.
+
+    >>> table, held = empty_table(2), np.array([70, 80])
+    >>> at = probe(table, held, 80)
+    >>> table[at] = 2
+    >>> probe(table, held, 80) == at != probe(table, held, 70)
+    True
+    """
+    mask = table.size - 1
+    at = int(np.int64(splitmix64(np.uint64(key)) & np.uint64(mask)))
+    while table[at] != 0 and held[table[at] - 1] != key:
+        at = (at + 1) & mask
+    return at
 
 
 def extended(array: NDArray[T], n: int) -> NDArray[T]:

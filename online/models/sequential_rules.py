@@ -77,40 +77,55 @@ class SequentialRules:
         Raises:
             ValueError: the row is negative.
         """
-        if item < 0:
-            msg = f"an item row is negative: {item}"
-            raise ValueError(msg)
-        self._make_room(1 + max(item, int(context.max(initial=0))))
-        config = self.config
-        learn(
-            self._rules,
-            np.array(context, np.int32),
-            item,
-            timestamp,
-            config.depth,
-            config.width,
-            config.half_life_s,
-            config.recent_half_life_s,
-        )
+        self.learn_many(context[np.newaxis], np.array([item], np.int32), np.array([timestamp]))
 
-    def _make_room(self, n_items: int) -> None:
+    def learn_many(
+        self, contexts: NDArray[np.int32], items: NDArray[np.int32], timestamps: NDArray[np.float64]
+    ) -> None:
+        """Learn clicks in order, as `learn_one` would one by one.
+
+        Args:
+            contexts: the distinct rows before each click, oldest first, padded with -1 in front: (n, any width).
+            items: the rows clicked, (n,).
+            timestamps: epoch seconds, (n,).
+
+        Raises:
+            ValueError: a row clicked is negative (nothing is learned), or the lengths differ.
+        """
+        if not len(contexts) == len(items) == len(timestamps):
+            msg = f"lengths differ: {len(contexts)} contexts, {len(items)} items, {len(timestamps)} timestamps"
+            raise ValueError(msg)
+        if not len(items):
+            return
+        if items.min() < 0:
+            msg = f"an item row is negative: {items.min()}"
+            raise ValueError(msg)
+        config = self.config
+        before = np.ascontiguousarray(contexts[:, -config.depth :], np.int32)
+        self._know(1 + max(int(items.max()), int(before.max(initial=0))))
+        rows, times, done = np.array(items, np.int32), np.array(timestamps, np.float64), 0
+        decay = config.half_life_s, config.recent_half_life_s
+        while (done := learn(self._rules, before, rows, times, config.width, *decay, done)) < len(rows):
+            self._grow()
+
+    def _know(self, n_items: int) -> None:
         rules = self._rules
         known = len(rules.times)
         if n_items > known:
             more = max(n_items, 2 * known)
-            rules = rules._replace(
+            self._rules = rules._replace(
                 blocks=extended(rules.blocks, more),
                 times=extended(rules.times, more),
                 clicks=extended(rules.clicks, more),
             )
-        needed = int(rules.used[0]) + 2 * self.config.depth * self.config.width
-        if needed > len(rules.items):
-            rules = rules._replace(
-                items=extended(rules.items, 2 * needed),
-                forward=extended(rules.forward, 2 * needed),
-                backward=extended(rules.backward, 2 * needed),
-            )
-        self._rules = rules
+
+    def _grow(self) -> None:
+        rules, capacity = self._rules, 2 * len(self._rules.items)
+        self._rules = rules._replace(
+            items=extended(rules.items, capacity),
+            forward=extended(rules.forward, capacity),
+            backward=extended(rules.backward, capacity),
+        )
 
     def query(self, context: NDArray[np.int32], *, now: float, limit: int) -> Followers:
         """Return up to `limit` candidates for a session of distinct rows, oldest first, in no order.
@@ -129,7 +144,7 @@ class SequentialRules:
 
     def excerpt(self, rows: NDArray[np.int32]) -> Rules:
         """Return a copy of what is known of some rows, for `put_back`: arrays as those of the rules, row by row."""
-        self._make_room(1 + int(rows.max(initial=0)))
+        self._know(1 + int(rows.max(initial=0)))
         rules = self._rules
         entries = _entries(rules.blocks[rows])
         return Rules(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from online.core.kernel import kernel, splitmix64
+from online.core.kernel import empty_table, kernel, probe
 
 OFFSET, SIZE, HELD = range(3)  # columns of Rules.blocks
 RECENT, RECENT_AT = range(2)  # columns of Rules.clicks
@@ -90,15 +90,35 @@ def _add(
 @kernel
 def learn(
     rules: Rules,
+    contexts: NDArray[np.int32],
+    items: NDArray[np.int32],
+    timestamps: NDArray[np.float64],
+    width: int,
+    half_life: float,
+    recent_half_life: float,
+    done: int,
+) -> int:
+    """Learn the clicks from `done` on; return how many are done, fewer than given if the arena must grow.
+
+    Each followed the items of its row of `contexts`, oldest first, -1 for none.
+    """
+    for n in range(done, items.size):
+        if rules.used[0] + 2 * contexts.shape[1] * width > rules.items.size:
+            return n
+        _learn_one(rules, contexts[n], items[n], timestamps[n], width, half_life, recent_half_life)
+    return items.size
+
+
+@kernel
+def _learn_one(
+    rules: Rules,
     context: NDArray[np.int32],
     item: int,
     time: float,
-    depth: int,
     width: int,
     half_life: float,
     recent_half_life: float,
 ) -> None:
-    """Learn that `item` followed a session's items, oldest first; the arena has room for 2 x depth x width."""
     click = rules.clicks[item]
     gone = time - click[RECENT_AT]
     if click[RECENT] == 0.0:
@@ -107,24 +127,16 @@ def learn(
         click[RECENT], click[RECENT_AT] = click[RECENT] * 2.0 ** (-gone / recent_half_life) + 1.0, time
     else:
         click[RECENT] += 2.0 ** (gone / recent_half_life)
-    for steps in range(1, min(depth, context.size) + 1):
+    for steps in range(1, context.size + 1):
         before = context[context.size - steps]
+        if before < 0:
+            return
         if before == item:
             if steps == 1:
                 _add(rules, item, item, 1.0, 0.0, time, half_life, width)
             continue
         _add(rules, before, item, 1.0 / steps, 0.0, time, half_life, width)
         _add(rules, item, before, 0.0, 1.0 / steps, time, half_life, width)
-
-
-@kernel
-def _probe(table: NDArray[np.int32], rows: NDArray[np.int32], row: int) -> int:
-    """Return the position of a row in a table of index + 1 into `rows`, or the empty one where it goes."""
-    mask = table.size - 1
-    at = int(np.int64(splitmix64(np.uint64(row)) & np.uint64(mask)))
-    while table[at] != 0 and rows[table[at] - 1] != row:
-        at = (at + 1) & mask
-    return at
 
 
 @kernel
@@ -143,11 +155,7 @@ def follow(
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return candidates for a session of distinct items, oldest first, and their shares: rows (c,), (c, COLUMNS)."""
     rows, shares = np.empty(limit, np.int32), np.zeros((limit, COLUMNS))
-    size = 16
-    while size < 2 * limit:
-        size *= 2
-    table = np.zeros(size, np.int32)
-    n = 0
+    table, n = empty_table(limit), 0
     for back in range(min(EARLIER_ITEMS, context.size)):
         row = context[context.size - 1 - back]
         if not 0 <= row < rules.times.size or rules.blocks[row, HELD] == 0:
@@ -156,7 +164,7 @@ def follow(
         prior = PRIOR * 2.0 ** (max(now - rules.times[row], 0.0) / half_life)
         first = rules.blocks[row, OFFSET]
         for i in range(first, first + rules.blocks[row, HELD]):
-            at = _probe(table, rows, rules.items[i])
+            at = probe(table, rows, rules.items[i])
             if table[at] == 0:
                 if back >= NAMING_ITEMS or n == limit:
                     continue
@@ -202,7 +210,7 @@ def _hop_twice(
             both = hop * (rules.forward[j] + rules.backward[j]) / other_total
             if rules.items[j] == via or both < LEAST_TWO_HOPS:
                 continue
-            at = _probe(table, rows, rules.items[j])
+            at = probe(table, rows, rules.items[j])
             if table[at] == 0:
                 if n == rows.size:
                     continue

@@ -19,6 +19,7 @@ from online.models.session_candidates import FEATURES
 
 LENGTHS = (2, 3, 5)  # distinct items from which on a session is of the next group
 PRIOR = {"knn": 0.3, "knn_rank": 0.3, "after_last": 0.2, "before_last": 0.15, "two_hops": 0.4, "sessions": -0.1}
+ADDED = {"knn_next_of_two", "is_last_again", "in_session_again"}  # features that the first documents lack
 BLEND_FILE = "blend.json"
 _METRIC_MEMORY = 0.999
 
@@ -91,7 +92,7 @@ class SessionBlend:
 
     @classmethod
     def from_state(cls, payload: bytes, config: SessionBlendConfig | None = None) -> Self:
-        """Return the blend of a state; it goes on as if it had never stopped.
+        """Return the blend of a state; it goes on as if it had never stopped, with new features at their prior.
 
         Raises:
             ValueError: the document names other features than this code computes, or other groups of sessions.
@@ -100,10 +101,12 @@ class SessionBlend:
         document = msgspec.json.decode(payload, type=BlendDocument)
         blend = cls(config or SessionBlendConfig())
         for array, named in ((blend.weights, document.weights), (blend._squares, document.squared_gradients)):
-            if set(named) != set(FEATURES) or any(len(column) != len(array) for column in named.values()):
+            is_complete = set(FEATURES) - ADDED <= set(named) <= set(FEATURES)
+            if not is_complete or any(len(column) != len(array) for column in named.values()):
                 msg = f"a session blend of other features or groups than this process has: {', '.join(sorted(named))}"
                 raise ValueError(msg)
-            array[:] = np.array([named[name] for name in FEATURES]).T
+            for name, column in named.items():
+                array[:, FEATURES.index(name)] = column
         if not np.isfinite(blend.weights).all():
             raise ValueError("a session blend has weights that are not finite")
         blend.clicks, blend.log_loss = document.clicks, document.log_loss

@@ -14,6 +14,7 @@ FEATURES = (
     "knn",  # share of the neighbours' votes
     "knn_rank",  # 1 / rank by them
     "knn_next",  # share of the votes of neighbours where it directly follows the match
+    "knn_next_of_two",  # the same, of those where it follows the session's last two items
     "after_last",  # shares of the rules of the session's last item, and of earlier ones
     "before_last",
     "after_earlier",
@@ -21,13 +22,15 @@ FEATURES = (
     "two_hops",
     "is_last",  # the session's last item
     "in_session",  # 1 for the item before the last, less with each further back
+    "is_last_again",  # the same two, times the logarithm of the session's clicks per distinct item
+    "in_session_again",
     "sessions",  # that had the item
     "recent_clicks",  # on it
 )
 KNN_LIMIT, LIMIT = 120, 500
 OLDER_DECAY = 0.7
 _SHARE_UNIT, _HOP_UNIT = 1e-3, 3e-4  # shares well above count by their logarithm, those below in proportion
-_KNN, _RANK, _NEXT, _RULES, _HOPS, _LAST, _SESSION, _SESSIONS, _RECENT = 0, 1, 2, 3, 7, 8, 9, 10, 11
+_KNN, _RANK, _NEXT, _RULES, _HOPS, _LAST, _AGAIN, _SESSIONS, _RECENT = 0, 1, 2, 4, 8, 9, 11, 13, 14
 
 
 class SessionCandidates(NamedTuple):
@@ -51,7 +54,13 @@ def distinct(rows: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def session_candidates(
-    knn: SessionKnn, rules: SequentialRules, context: NDArray[np.int32], *, now: float, own: int | None = None
+    knn: SessionKnn,
+    rules: SequentialRules,
+    context: NDArray[np.int32],
+    *,
+    clicks: int,
+    now: float,
+    own: int | None = None,
 ) -> SessionCandidates:
     """Return the candidates for a session.
 
@@ -59,6 +68,7 @@ def session_candidates(
         knn: the index; where the session itself may be in it, `own` is its key.
         rules: the rules.
         context: the session's distinct rows (see `distinct`), oldest first; at least one.
+        clicks: that the session has had, repeated ones included: who has come back to items does so again.
         now: epoch seconds.
         own: the session's key.
     """
@@ -70,14 +80,15 @@ def session_candidates(
         at = np.searchsorted(rows, by_knn)
         x[at, _KNN] = _damped(scores / scores.sum(), _SHARE_UNIT)
         x[at, _RANK] = 1.0 / np.arange(1, len(at) + 1)
-        x[at, _NEXT] = _damped(nexts / max(float(nexts.sum()), 0.01), _SHARE_UNIT)
+        x[at, _NEXT:_RULES] = _damped(nexts / np.maximum(nexts.sum(axis=0), 0.01), _SHARE_UNIT)
     at = np.searchsorted(rows, followers.rows)
     x[at, _RULES:_HOPS] = _damped(followers.shares[:, :-1], _SHARE_UNIT)
     x[at, _HOPS] = _damped(followers.shares[:, -1], _HOP_UNIT)
     latest = context[-_CONTEXT:][::-1]
     at = np.searchsorted(rows, latest)
     x[at[0], _LAST] = 1.0
-    x[at[1:], _SESSION] = OLDER_DECAY ** np.arange(len(latest) - 1)
+    x[at[1:], _LAST + 1] = OLDER_DECAY ** np.arange(len(latest) - 1)
+    x[:, _AGAIN : _AGAIN + 2] = np.log(max(clicks / len(context), 1.0)) * x[:, _LAST : _LAST + 2]
     x[:, _SESSIONS] = np.log1p(knn.session_counts(rows))
     x[:, _RECENT] = np.log(rules.recent_clicks(rows, now) + 0.1)
     ahead, others = followers.shares[:, 0], followers.shares[:, 1:].sum(axis=1)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from online.core.decay import DAY_S
 from online.core.kernel import extended
-from online.models.session_knn_kernel import (
+from online.models.session_index_kernel import (
     BEGUN,
     COUNT,
     FREE,
@@ -36,12 +36,13 @@ from online.models.session_knn_kernel import (
     Postings,
     Sessions,
     arena_room,
+    clicks,
     context,
     insert,
     learn,
     move,
-    query,
 )
+from online.models.session_knn_kernel import query
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,9 @@ class SessionKnnConfig:
 
     sessions: how many are kept; postings: the most recent sessions kept per item (the paper's m);
     session_length: the most recent distinct items kept per session; neighbours: how many of the most similar
-    sessions vote (the paper's k); half_life_s: a session's similarity halves with each such time since its
-    last click (None: no decay); recency: clicks of the session over which an item's part in the similarity falls
-    to 1/e; distance: steps from the match over which a neighbour's vote falls to 1/e.
+    sessions vote (the paper's k); half_life_s: a session's similarity halves with each such time since its latest
+    click on an item shared (None: no decay); recency: clicks of the session over which an item's part in the
+    similarity falls to 1/e; distance: steps from the match over which a neighbour's vote falls to 1/e.
 
     Raises:
         ValueError: a bound is not positive, or so many sessions of such a length do not fit 31-bit offsets.
@@ -123,7 +124,7 @@ class SessionKnn:
         return min(int(self._postings.counters[BEGUN]), self.config.sessions)
 
     def idf(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return log(1 + sessions / sessions with the item); 0 for items never seen. Shape (len(rows),).
+        """Return log(1 + sessions / sessions that hold the item); 0 for items never seen. Shape (len(rows),).
 
         Both counts run over the whole stream. The 1 keeps an item that every session has above 0, as happens
         in the first minutes of a stream.
@@ -138,15 +139,16 @@ class SessionKnn:
         Raises:
             ValueError: the row is negative.
         """
-        if item < 0:
-            msg = f"an item row is negative: {item}"
-            raise ValueError(msg)
-        self._fold(np.array([session], np.uint64), np.array([item], np.int32), np.array([timestamp]), item + 1)
+        self.learn_many(np.array([session], np.uint64), np.array([item], np.int32), np.array([timestamp]))
 
     def learn_many(
-        self, sessions: NDArray[np.uint64], items: NDArray[np.int32], timestamps: NDArray[np.float64]
-    ) -> None:
+        self, sessions: NDArray[np.uint64], items: NDArray[np.int32], timestamps: NDArray[np.float64], depth: int = 0
+    ) -> NDArray[np.int32]:
         """Learn clicks in order, as `learn_one` would one by one; all shapes (n,).
+
+        Returns:
+            (n, depth), per click the latest distinct rows that its session had clicked before it and up to its time,
+            oldest first, padded with -1 in front.
 
         Raises:
             ValueError: a row is negative (nothing is learned), or the lengths differ.
@@ -154,28 +156,21 @@ class SessionKnn:
         if not len(sessions) == len(items) == len(timestamps):
             msg = f"lengths differ: {len(sessions)} sessions, {len(items)} items, {len(timestamps)} timestamps"
             raise ValueError(msg)
+        contexts = np.full((len(items), depth), -1, np.int32)
         if not len(items):
-            return
+            return contexts
         if items.min() < 0:
             msg = f"an item row is negative: {items.min()}"
             raise ValueError(msg)
         # Copies, as any other layout, type or a read-only array would have the kernel compiled anew for it.
-        keys, rows = np.array(sessions, np.uint64), np.array(items, np.int32)
-        self._fold(keys, rows, np.array(timestamps, np.float64), int(rows.max()) + 1)
-
-    def _fold(
-        self,
-        sessions: NDArray[np.uint64],
-        items: NDArray[np.int32],
-        timestamps: NDArray[np.float64],
-        n_items: int,
-    ) -> None:
+        keys, rows, times = np.array(sessions, np.uint64), np.array(items, np.int32), np.array(timestamps, np.float64)
         rings = self._postings.rings
-        if n_items > len(rings):
-            self._postings = self._postings._replace(rings=extended(rings, max(n_items, 2 * len(rings))))
+        if rows.max() >= len(rings):
+            self._postings = self._postings._replace(rings=extended(rings, max(int(rows.max()) + 1, 2 * len(rings))))
         most, done = self.config.postings, 0
-        while (done := learn(self._sessions, self._postings, most, sessions, items, timestamps, done)) < len(items):
+        while (done := learn(self._sessions, self._postings, most, keys, rows, times, contexts, done)) < len(rows):
             self._grow(2 * len(self._postings.arena))
+        return contexts
 
     def _grow(self, capacity: int) -> None:
         arena, times, rings = self._postings.arena, self._postings.times, self._postings.rings
@@ -188,7 +183,8 @@ class SessionKnn:
         """Give a session another key; where one has it already the two become one. Nothing, if there is none of it.
 
         >>> knn = SessionKnn(SessionKnnConfig(sessions=100))
-        >>> knn.learn_many(np.array([1, 2], np.uint64), np.array([0, 1], np.int32), np.array([0.0, 9.0]))
+        >>> for session, item, timestamp in [(1, 0, 0.0), (2, 1, 9.0)]:
+        ...     knn.learn_one(session, item, timestamp)
         >>> knn.move(2, 1)
         >>> knn.query(np.array([0], np.int32), now=9.0, limit=3)[0].tolist()
         [0, 1]
@@ -218,7 +214,10 @@ class SessionKnn:
     def votes(
         self, items: NDArray[np.int32], *, now: float, limit: int, own: int | None = None
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-        """Return what `query` does, and per row the votes of neighbours where it directly follows the match.
+        """Return what `query` does, and per row two sums of votes, (n, 2).
+
+        The first is of neighbours where it directly follows the match, the second of those among them where it follows
+        the session's last two items.
 
         Raises:
             ValueError: `limit` is not positive.
@@ -230,7 +229,6 @@ class SessionKnn:
         return query(
             self._sessions,
             self._postings,
-            config.postings,
             config.neighbours,
             config.half_life_s or 0.0,
             config.recency,
@@ -253,8 +251,12 @@ class SessionKnn:
         """
         return context(self._sessions, np.uint64(session), timestamp)
 
+    def clicks(self, session: int) -> int:
+        """Return how many clicks a session has had, repeated ones included."""
+        return clicks(self._sessions, np.uint64(session))
+
     def session_counts(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return how many sessions of the whole stream had each row; shape (len(rows),)."""
+        """Return how many sessions of the whole stream hold each row, or did to their end; shape (len(rows),)."""
         rings = self._postings.rings
         known = np.minimum(rows, len(rings) - 1)
         return np.where((rows >= 0) & (rows < len(rings)), rings[known, COUNT], 0).astype(np.float64)
@@ -302,8 +304,8 @@ def _empty_sessions(config: SessionKnnConfig) -> Sessions:
     slots, room = config.sessions, arena_room(config.sessions, config.session_length)
     return Sessions(
         np.zeros(slots, np.uint64),
-        np.zeros(slots, np.float64),
-        np.zeros(slots, np.int64),
+        np.zeros(slots, np.int32),
+        np.zeros(slots, np.int32),
         np.zeros(slots, np.int32),
         np.zeros(slots, np.int8),
         np.zeros(room, np.int32),

@@ -13,7 +13,7 @@ from online.core.update import Update, decode_update
 from online.models.sequential_rules import SequentialRules, SequentialRulesConfig
 from online.models.session_blend import BLEND_FILE, SessionBlend, SessionBlendConfig
 from online.models.session_knn import SessionKnn, SessionKnnConfig
-from online.models.session_learner import SessionLearner, fold_click
+from online.models.session_learner import Click, SessionLearner, fold_clicks
 from online.ports import Batch
 
 logger = logging.getLogger(__name__)
@@ -62,16 +62,14 @@ class SessionUpdates:
         self._folded[update.partition] = update.seq
         is_new = update.seq > self._learned.get(update.partition, 0)
         learner = self._learner
-        for touch in update.touches:
-            if touch.was:
-                learner.knn.move(touch.was, touch.session)
-            row = self._ids.code(touch.item_id)
-            if is_new:
-                learner.learn_one(touch.session, row, touch.time)
-            else:
-                fold_click(learner.knn, learner.rules, touch.session, row, touch.time)
+        clicks = [
+            Click(touch.session, self._ids.code(touch.item_id), touch.time, touch.was) for touch in update.touches
+        ]
         if is_new:
+            learner.learn_many(clicks)
             self._learned[update.partition] = update.seq
+        else:
+            fold_clicks(learner.knn, learner.rules, clicks)
 
     def files(self) -> Mapping[str, bytes]:
         """Return the weights, and which updates they have learned."""

@@ -14,7 +14,6 @@ class Session:
         self.key = key
         self.number = number
         self.items: list[list[float]] = []  # (item, time)
-        self.time = -math.inf
 
 
 class ReferenceSessionKnn:
@@ -48,34 +47,28 @@ class ReferenceSessionKnn:
                 del self.live[old.key]
             session = self.live[key] = Session(key, self.begun)
             self.begun += 1
-        session.time = max(session.time, timestamp)
         self._click(session, item, timestamp)
 
     def _click(self, session: Session, item: int, timestamp: float) -> None:
         known = [pair for pair in session.items if pair[0] == item]
-        is_counted = bool(known)
-        if known:
-            if timestamp <= known[0][1]:
+        if known and timestamp <= known[0][1]:
+            return
+        if not known and len(session.items) == self.length:
+            known = [min(session.items, key=lambda pair: (pair[1], pair[0]))]
+            if timestamp < known[0][1]:
                 return
-            known[0][1] = timestamp
-            self._withdraw(item, session)
-        elif len(session.items) < self.length:
-            session.items.append([item, timestamp])
-        else:
-            oldest = min(session.items, key=lambda pair: (pair[1], pair[0]))
-            if timestamp < oldest[1]:
-                return
-            oldest[:] = [item, timestamp]
-            is_counted = self._withdraw(item, session)
-        self.item_sessions[item] += not is_counted
+        for pair in known:
+            session.items.remove(pair)
+            self._withdraw(int(pair[0]), session)
+        session.items.append([item, timestamp])
+        self.item_sessions[item] += 1
         kept = [*self.postings[item], (timestamp, session)]
         kept.sort(key=lambda posting: (posting[0], self.is_live(posting[1]), posting[1].key * self.is_live(posting[1])))
         self.postings[item] = kept[-self.most :]
 
-    def _withdraw(self, item: int, session: Session) -> bool:
-        before = len(self.postings[item])
+    def _withdraw(self, item: int, session: Session) -> None:
+        self.item_sessions[item] -= 1
         self.postings[item] = [posting for posting in self.postings[item] if posting[1] is not session]
-        return len(self.postings[item]) < before
 
     def is_live(self, session: Session) -> bool:
         return self.live.get(session.key) is session
@@ -92,28 +85,29 @@ class ReferenceSessionKnn:
         self.moved += 1
         for item, time in session.items:
             self._withdraw(int(item), session)
-            self.item_sessions[int(item)] -= 1
             self._click(target, int(item), time)
-        target.time = max(target.time, session.time)
 
     def query(self, items: Sequence[int], now: float, limit: int, own: int | None = None) -> list[tuple[int, float]]:
         recent = list(dict.fromkeys(reversed(items)))[:9]
         similarity: dict[Session, float] = {}
         match: dict[Session, int] = {}
+        latest: dict[Session, float] = {}
         for position, item in enumerate(recent, start=1):
-            for session in [s for _, s in self.postings.get(item, ()) if self.is_live(s) and s.key != own]:
+            for time, session in self.postings.get(item, ()):
+                if not self.is_live(session) or session.key == own:
+                    continue
                 weight = math.exp(-(position - 1) / self.recency)
                 similarity[session] = similarity.get(session, 0.0) + weight
                 match.setdefault(session, position)
+                latest[session] = max(latest.get(session, time), time)
         if self.half_life_s is not None:
             for session in similarity:
-                similarity[session] *= 2.0 ** (-max(now - session.time, 0.0) / self.half_life_s)
-        nearest = sorted(similarity, key=lambda s: (similarity[s], s.time, s.key), reverse=True)[: self.neighbours]
+                similarity[session] *= 2.0 ** (-max(now - latest[session], 0.0) / self.half_life_s)
+        nearest = sorted(similarity, key=lambda s: (similarity[s], latest[s], s.key), reverse=True)[: self.neighbours]
         votes: defaultdict[int, float] = defaultdict(float)
         for session in nearest:
             held = [int(item) for item, _ in sorted(session.items, key=lambda pair: (pair[1], pair[0]))]
-            shared = recent[match[session] - 1]
-            match_at = held.index(shared) if shared in held else -1
+            match_at = held.index(recent[match[session] - 1])
             for at, item in enumerate(held):
                 steps = abs(at - match_at)
                 votes[item] += similarity[session] * (1.0 - 0.1 * match[session]) * math.exp(-steps / self.distance)

@@ -78,6 +78,19 @@ def test_rows_put_back_are_what_they_were(stream: list[Click], later: list[Click
         np.testing.assert_array_equal(array, before[name], err_msg=name)
 
 
+def test_clicks_learned_together_leave_what_they_leave_one_by_one() -> None:
+    random, config = np.random.default_rng(8), SequentialRulesConfig(depth=4, width=16)
+    contexts = np.array([random.permutation(300)[:6] for _ in range(2000)], np.int32)
+    contexts[np.arange(6) < random.integers(7, size=(2000, 1))] = -1
+    items, times = random.integers(300, size=2000).astype(np.int32), random.random(2000) * 1000.0
+    together, one_by_one = SequentialRules(config), SequentialRules(config)
+    together.learn_many(contexts, items, times)
+    for context, item, time in zip(contexts, items.tolist(), times.tolist(), strict=True):
+        one_by_one.learn_one(context[context >= 0], item, time)
+    for name, array in one_by_one.state().items():
+        np.testing.assert_array_equal(array, together.state()[name], err_msg=name)
+
+
 def test_a_full_item_forgets_its_weakest_rule() -> None:
     rules = SequentialRules(SequentialRulesConfig(width=20))
     for n in range(20):
@@ -114,6 +127,8 @@ def test_wrong_arguments_are_refused() -> None:
     rules = SequentialRules(CONFIG)
     with pytest.raises(ValueError, match="negative: -1"):
         rules.learn_one(np.array([1], np.int32), -1, 0.0)
+    with pytest.raises(ValueError, match="lengths differ"):
+        rules.learn_many(np.zeros((2, 1), np.int32), np.zeros(1, np.int32), np.zeros(1))
     with pytest.raises(ValueError, match="limit"):
         rules.query(np.array([1], np.int32), now=0.0, limit=0)
     with pytest.raises(ValueError, match="positive"):

@@ -52,6 +52,17 @@ def test_a_blend_restored_goes_on_as_if_never_stopped() -> None:
     assert blend.state() == restored.state()
 
 
+def test_a_document_of_before_a_feature_was_added_is_gone_on_with() -> None:
+    document = msgspec.json.decode(taught(50, planted=0).state(), type=BlendDocument)
+    for named in (document.weights, document.squared_gradients):
+        del named["is_last_again"]
+    blend, at = SessionBlend.from_state(msgspec.json.encode(document)), FEATURES.index("is_last_again")
+    assert not blend.weights[:, at].any()
+    assert blend.weights[:, 0].tolist() == document.weights["knn"]
+    blend.learn_one(RANDOM.random((5, len(FEATURES))), 1, length=3)
+    assert blend.weights[0, at] != 0.0
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from online.models.session_index_kernel import arena_room
 from online.models.session_knn import SessionKnn, SessionKnnConfig
-from online.models.session_knn_kernel import arena_room
 
 
 def _sibling(name: str) -> ModuleType:
@@ -86,6 +86,33 @@ def test_sessions_that_turn_out_to_be_one_are_one(stream: list[Click | Move], se
             reference.move(*step)
     same(knn, reference, session, 12)
     same(SessionKnn.from_state(knn.config, knn.state()), reference, session, 12)
+
+
+def test_what_a_session_has_dropped_is_no_part_of_it_nor_of_what_it_becomes() -> None:
+    knn, reference = SessionKnn(SessionKnnConfig(**SMALL)), ReferenceSessionKnn(**SMALL)
+    for click in [(1, item, float(item)) for item in range(5)] + [(2, 4, 9.0), (3, 4, 9.5), (3, 0, 9.6)]:
+        knn.learn_one(*click)
+        reference.learn(*click)
+    same(knn, reference, [0], 12)
+    knn.move(1, 2)
+    reference.move(1, 2)
+    for session in ([0], [1], [4], [0, 4]):
+        same(knn, reference, session, 12)
+    assert knn.session_counts(np.arange(5, dtype=np.int32)).tolist() == [1, 0, 1, 1, 2]
+
+
+def test_a_session_knows_how_often_it_clicked_also_after_it_became_another() -> None:
+    knn = learned(SessionKnnConfig(sessions=9), [(1, 0, 0.0), (1, 0, 1.0), (1, 3, 2.0), (2, 0, 5.0)])
+    assert [knn.clicks(key) for key in (1, 2, 3)] == [3, 1, 0]
+    knn.move(1, 2)
+    assert [knn.clicks(key) for key in (1, 2)] == [0, 4]
+
+
+def test_successors_of_the_last_two_items_are_told_from_those_of_the_last() -> None:
+    stream = [(key, item, float(n)) for key, items in [(1, [5, 0, 8]), (2, [6, 0, 9])] for n, item in enumerate(items)]
+    rows, _, nexts = learned(SessionKnnConfig(sessions=9), stream).votes(np.array([6, 0], np.int32), now=9.0, limit=9)
+    of = dict(zip(rows.tolist(), (nexts > 0.0).tolist(), strict=True))
+    assert (of[8], of[9], of[5]) == ([True, False], [True, True], [False, False])
 
 
 @settings(max_examples=150, deadline=None)
