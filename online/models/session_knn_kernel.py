@@ -20,6 +20,15 @@ from online.models.session_index_kernel import (
     Sessions,
 )
 
+# numba keeps machine code by the text of its own file: a test holds this to the layout of the index, so that whoever
+# changes that changes this file as well, and the code below is compiled anew.
+LAYOUT = {
+    "sessions": ("keys", "held", "clicks", "offsets", "levels", "items", "item_times", "room", "table"),
+    "postings": ("arena", "times", "rings", "counters"),
+    "rings": ("OFFSET", "SIZE", "COUNT", "HEAD", "HELD"),
+    "counters": ("BEGUN", "USED", "MOVED"),
+    "room": ("LENGTH",),
+}
 POSITIONS = 9  # the match weight 1 - position/10 is 0 from the tenth most recent item on
 VOTE, NEXT, NEXT_OF_TWO = range(3)  # columns of the votes
 

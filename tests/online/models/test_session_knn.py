@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from online.models import session_index_kernel, session_knn_kernel
 from online.models.session_index_kernel import arena_room
 from online.models.session_knn import SessionKnn, SessionKnnConfig
 
@@ -86,6 +87,15 @@ def test_sessions_that_turn_out_to_be_one_are_one(stream: list[Click | Move], se
             reference.move(*step)
     same(knn, reference, session, 12)
     same(SessionKnn.from_state(knn.config, knn.state()), reference, session, 12)
+
+
+def test_the_query_is_compiled_for_the_layout_that_the_index_has() -> None:
+    layout = session_knn_kernel.LAYOUT
+    assert layout["sessions"] == session_index_kernel.Sessions._fields
+    assert layout["postings"] == session_index_kernel.Postings._fields
+    for array in ("rings", "counters", "room"):
+        assert [getattr(session_index_kernel, name) for name in layout[array]] == list(range(len(layout[array])))
+    assert session_index_kernel.NUMBER == 2**32 - 1
 
 
 def test_what_a_session_has_dropped_is_no_part_of_it_nor_of_what_it_becomes() -> None:
