@@ -95,6 +95,7 @@ def _similar(
     slots, matches, table = np.empty(total, np.int32), np.empty(total, np.int32), empty_table(total)
     similarities, times = np.empty(total), np.empty(total)
     kept, newest, n = min(counters[BEGUN], sessions.keys.size), counters[BEGUN] - 1, 0
+    newest_slot = newest % sessions.keys.size
     for p in range(recent.size):
         if not 0 <= recent[p] < rings.shape[0]:
             continue
@@ -102,7 +103,7 @@ def _similar(
         for i in range(ring[HEAD], ring[HEAD] + ring[HELD]):
             entry = ring[OFFSET] + (i - ring[SIZE] if i >= ring[SIZE] else i)
             age = (newest - np.int64(arena[entry])) & NUMBER
-            slot = (newest - age) % sessions.keys.size
+            slot = newest_slot - age if age <= newest_slot else newest_slot - age + sessions.keys.size
             if age >= kept or slot == own_slot:
                 continue  # the session has made room for a newer one, or is the one that asks
             at = probe(table, slots, slot)
