@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from online.core.checkpoint import Folded, apply_writes
 from online.core.example import EXAMPLES, decode_example
-from online.core.expiry import living
 from online.core.item_table import ItemTable
 from online.core.join import SLATES, JoinFold
+from online.core.known import known
 from online.core.partition import EVENTS, USER, PartitionFold, partition_of
-from online.core.record import UserRecord, decode_record
+from online.core.record import UserRecord
 from online.core.update import UPDATES, decode_update
 from online.models.candidates import Candidates
 from online.models.item_factors import ItemFactorsConfig
@@ -64,7 +64,7 @@ class LocalSystem:
 
     def _known(self, keys: Sequence[str]) -> list[UserRecord | None]:
         stored = [self._records[partition_of(key, self._partitions)].get(USER, {}).get(key) for key in keys]
-        return [None if payload is None else living(decode_record(payload), self._now) for payload in stored]
+        return [known(payload, self._now) for payload in stored]
 
     def put_items(self, items: Sequence[ItemIn]) -> None:
         for item in items:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from online.core.expiry import living
+from online.core.known import known
 from online.core.partition import USER, partition_of
-from online.core.record import UserRecord, decode_record
+from online.core.record import UserRecord
 from online.dead_letters import DeadLetters
 from online.ports import Artifact, ArtifactStore, EventLog, StateStore, Unavailable
 from online.vectors import Vectors
@@ -120,6 +120,6 @@ class Worker:
 
 def _decoded(payload: bytes | None, now: float) -> UserRecord | None:
     try:
-        return None if payload is None else living(decode_record(payload), now)
+        return known(payload, now)
     except msgspec.MsgspecError as error:
         raise Unavailable(f"the record cannot be read: {error}") from error

@@ -14,11 +14,12 @@ from headrace.bench.stream import Stream, messages
 from online.core.example import Example
 from online.core.features import NAMES, Retrieved, Scene, gather
 from online.core.item_table import ItemTable
+from online.core.known import known
 from online.core.leaning import leaning
 from online.core.partition import EVENTS, USER, PartitionFold
 from online.core.policy_document import SOURCES
 from online.core.rates import Rates
-from online.core.record import UserRecord, decode_record
+from online.core.record import UserRecord
 from online.core.toplists import Toplists
 from online.core.update import UPDATES, decode_update
 from online.models.click_ranker import ClickRanker
@@ -128,8 +129,9 @@ def _folded(stream: Stream, history: int) -> tuple[World, list[UserRecord], floa
     for topic, _, payload in folded.outbox:
         if topic == UPDATES:
             world.apply(decode_update(payload))
-    records = [decode_record(payload) for payload in folded.writes[USER].values() if payload is not None]
-    return world, records, events[-1].timestamp
+    now = events[-1].timestamp
+    records = [known(payload, now) for payload in folded.writes[USER].values()]
+    return world, [record for record in records if record is not None], now
 
 
 def _learned(matrices: list[NDArray[np.float32]], seed: int) -> ClickRanker:

@@ -25,8 +25,9 @@ from headrace.process import open_artifacts
 from headrace.verify.published import DAMAGES, Edition, publish_damaged
 from online.connect import open_log
 from online.core.join import SLATES
+from online.core.known import known
 from online.core.partition import USER
-from online.core.record import UserRecord, decode_record
+from online.core.record import UserRecord
 from online.models.item_vectors import INDEX_FILE
 from online.ports import START
 from online.vectors import Vectors
@@ -218,7 +219,7 @@ class _Checker:
         self._log, self._served = open_log(whole.settings.log), served
         self._after = {(SLATES, p): whole.log.extent(SLATES, p).last or START for p in range(whole.partitions)}
         self._records = {
-            key: decode_record(payload) for p in range(whole.partitions) for key, payload in whole.state.scan(p, USER)
+            key: known(payload, 0.0) for p in range(whole.partitions) for key, payload in whole.state.scan(p, USER)
         }
         self._ended = Event()
         self._thread = Thread(target=self._run, name="checker", daemon=True)
@@ -249,7 +250,7 @@ class _Checker:
         self._slates += 1
         self._versions.add(slate.index_version)
         was_read = bool(slate.record_position)  # not when the store did not answer in time
-        record = self._records[slate.user_key] if was_read and slate.user_key else UserRecord()
+        record = (self._records[slate.user_key] if was_read and slate.user_key else None) or UserRecord()
         complaint = complaint_about(slate, self._served, record)
         if complaint:
             self._wrong.append(f"{slate.recommendation_id}: {complaint}")

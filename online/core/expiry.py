@@ -27,6 +27,7 @@ def touch(record: UserRecord, received_at: float, expiry_s: float) -> None:
             begun = _documented(record)
             for name in record.__struct_fields__:
                 setattr(record, name, getattr(begun, name))
+            record.__dict__.clear()  # `tail` is another
         record.received = received_at
 
 

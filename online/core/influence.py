@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from .decay import Weights
 from .record import UserRecord
+from .step import FoldConfig
 
 WHOLE: Weights = [1.0, 1.0, 1.0]
 
 
-def counted(record: UserRecord, item_id: str, weight: float, factors: Weights, bound: float) -> Weights:
+def counted(record: UserRecord, item_id: str, weight: float, factors: Weights, config: FoldConfig) -> Weights:
     """Return how much of an event, folded into the record just now, counts for an item: a share by half-life.
 
     Args:
@@ -22,18 +23,23 @@ def counted(record: UserRecord, item_id: str, weight: float, factors: Weights, b
         item_id: the item.
         weight: of the event.
         factors: forward weights of the event's time against the record's landmark.
-        bound: K, in event weights.
+        config: parameters of the fold; `influence` is K.
 
     >>> record = UserRecord()
-    >>> record.affinities[0]["a"] = [25.0]
-    >>> counted(record, "a", 10.0, [1.0], bound=20.0)
-    [0.5]
+    >>> record.affinities[0]["a"] = [25.0, 25.0, 25.0]
+    >>> counted(record, "a", 10.0, [1.0, 1.0, 1.0], FoldConfig())
+    [0.5, 0.5, 0.5]
     """
-    own = record.affinities[0].get(item_id)
-    if own is None:
-        return WHOLE
+    bound, touches = config.influence, record.tail.get(item_id, 0)
+    own = record.affinities[0].get(item_id) or [0.0] * len(factors)
     if item_id in record.withdrawn:
         own = [a + b for a, b in zip(own, record.withdrawn[item_id], strict=True)]
+    if own[-1] / factors[-1] + touches * config.heaviest < bound:
+        return WHOLE
+    for touch in record.recent if touches else ():
+        if touch.item_id == item_id:
+            decayed = config.decay.at(touch.time, record.landmark)
+            own = [a + touch.weight * f for a, f in zip(own, decayed, strict=True)]
     if own[-1] <= bound * factors[-1]:  # of positive weights, the slowest half-life keeps most
         return WHOLE
     return [_share(weight, after / factor, bound) for after, factor in zip(own, factors, strict=True)]

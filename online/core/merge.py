@@ -9,14 +9,13 @@ from __future__ import annotations
 from operator import itemgetter
 from struct import Struct
 
-from .record import UserRecord, decode_record, encode_record
+from .record import ID_BYTES, UserRecord, decode_record, encode_record
 from .session import hash64, united_sessions
-from .step import DISORDER_S, FoldConfig, keep_latest, keep_strongest, rebase_record
+from .step import DISORDER_S, FoldConfig, keep_latest, keep_strongest, keep_tail, rebase_record
 
 DEFAULT_CONFIG = FoldConfig()
 
-_entries = Struct("<8sI").iter_unpack
-_entry = Struct("<8sI").pack
+_ENTRY = Struct(f"<{ID_BYTES}sI")
 
 
 def absorb(user: UserRecord, visitor: UserRecord, merge_id: str, config: FoldConfig) -> bool:
@@ -98,7 +97,9 @@ def _absorb_affinities(user: UserRecord, visitor: UserRecord, config: FoldConfig
 def _absorb_touches(user: UserRecord, visitor: UserRecord, config: FoldConfig) -> None:
     if visitor.recent and (not user.recent or visitor.recent[-1] > user.recent[-1]):
         user.session_key = visitor.session_key
-    user.recent = sorted(user.recent + visitor.recent)[-config.caps.recent :]
+    user.recent = sorted(user.recent + visitor.recent)
+    user.__dict__.clear()  # `tail` is another
+    keep_tail(user, config)
     user.sessions = united_sessions(user.sessions, visitor.sessions)
 
 
@@ -120,8 +121,8 @@ def _united(mine: bytearray, theirs: bytearray, config: FoldConfig) -> bytearray
     """Return the event ids of both, oldest first, those within the horizon of the newest, at most as many as kept."""
     received: dict[bytes, int] = {}
     for table in (mine, theirs):
-        for key, time in _entries(table):
+        for key, time in _ENTRY.iter_unpack(table):
             received[key] = max(time, received.get(key, 0))
     oldest = max(received.values(), default=0) - config.dedup_horizon_s - DISORDER_S
     kept = [(key, time) for key, time in sorted(received.items(), key=itemgetter(1)) if time >= oldest]
-    return bytearray(b"".join(_entry(key, time) for key, time in kept[-config.caps.dedup :]))
+    return bytearray(b"".join(_ENTRY.pack(key, time) for key, time in kept[-config.caps.dedup :]))

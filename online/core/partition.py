@@ -201,7 +201,7 @@ class PartitionFold:
                 decay=config.decay,
                 received_at=event.received_at,
                 expiry_s=config.expiry_s,
-                shares=counted(record, item.item_id, weight, own_factors, config.influence),
+                shares=counted(record, item.item_id, weight, own_factors, config),
             )
 
     def _fold_merge(self, message: Message, merge: Merge, outbox: list[Outgoing]) -> None:

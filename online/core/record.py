@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from struct import iter_unpack
+from typing import cast
+
 import msgspec
+from lz4.block import LZ4BlockError, compress, decompress
 
 from schemas.event import EVENT_TYPES
 from schemas.fields import guarded
 
 from .decay import Weights
 
-RECORD_VERSION = 2
-DEDUP_BYTES = 12
+RECORD_VERSION = 3
+ID_BYTES = 6  # of the hash of an event id: among 4,096 of them, one new event in 7e10 is taken for known
+DEDUP_BYTES = ID_BYTES + 4
 
 FACETS = ("item", "category", "brand", "price_tier")
 """What affinities are kept to, in the order of `UserRecord.affinities`."""
@@ -20,12 +26,17 @@ TYPE_CODES = {name: code for code, name in enumerate(EVENT_TYPES)}
 
 
 class Touch(msgspec.Struct, array_like=True, frozen=True, order=True, gc=False):
-    """One positive interaction in the record's time-sorted tail."""
+    """One positive interaction in the record's time-sorted tail, with what the event said of the item."""
 
     time: float
     item_id: str
     type_code: int
     session: int  # CRC-32 of the client's session_id, 0 when it sends none
+    # since version 3
+    categories: tuple[str, ...] = ()
+    brand: str = ""
+    price_tier: str = ""
+    weight: float = 0.0  # what the tables do not have of it yet
 
 
 class OpenSession(msgspec.Struct, array_like=True, gc=False):
@@ -45,15 +56,16 @@ class Forward(msgspec.Struct, array_like=True, frozen=True):
     merge_id: str  # where the first merge stands: `partition:position`
 
 
-class UserRecord(msgspec.Struct, array_like=True):
+class UserRecord(msgspec.Struct, array_like=True, dict=True):
     """State of one user. Times are epoch seconds; every table has a cap (see `online.core.step`).
 
     It travels as an array, so fields may only be appended, with a default: an older reader skips what it does not
     know, and an older record is filled up with defaults.
 
-    `affinities` holds one table per facet: key -> forward weights, against `landmark`. `carted` signs its times:
-    positive put in, negative taken out. `dedup` is a run of entries of `DEDUP_BYTES`, oldest first: the hash of an
-    event id (8 bytes) and its `received_at` (whole seconds, 4 bytes, little-endian).
+    `affinities` holds one table per facet: key -> forward weights, against `landmark`. They and `seen` lack what the
+    touches of `recent` weigh until `online.core.step.sum_up` adds it: a touch takes fewer bytes than its sums. `carted`
+    signs its times: positive put in, negative taken out. `dedup` is a run of entries of `DEDUP_BYTES`, oldest first:
+    the hash of an event id (`ID_BYTES`) and its `received_at` (whole seconds, 4 bytes, little-endian).
     """
 
     landmark: float = 0.0
@@ -86,10 +98,26 @@ class UserRecord(msgspec.Struct, array_like=True):
     pace: float = 0.0  # acts within about a minute, as of `last_time` (`online.core.robots`)
     robot_until: float = 0.0  # event time up to which this is taken for a robot
 
+    @cached_property
+    def tail(self) -> dict[str, int]:
+        """How many touches of each item `recent` has; kept up by what changes `recent`, and not stored."""
+        counts: dict[str, int] = {}
+        for touch in self.recent:
+            counts[touch.item_id] = counts.get(touch.item_id, 0) + 1
+        return counts
 
-_encoder = msgspec.msgpack.Encoder()
+
+_PACKED = b"\x01"  # what no array of msgpack begins with
+_HEAD = len(_PACKED) + 4  # and the length of the array
+_MOST = 255  # times its own length is what a block of LZ4 may hold
+
+_encode = msgspec.msgpack.Encoder().encode
 _decode = guarded(msgspec.msgpack.Decoder(UserRecord).decode)
-encode_record = _encoder.encode
+
+
+def encode_record(record: UserRecord) -> bytes:
+    """Return a record as it is stored and travels: msgpack in a block of LZ4, which names each text once."""
+    return _PACKED + cast("bytes", compress(_encode(record)))
 
 
 def decode_record(payload: bytes) -> UserRecord:
@@ -101,15 +129,27 @@ def decode_record(payload: bytes) -> UserRecord:
     >>> decode_record(encode_record(UserRecord(version=1))).version == RECORD_VERSION
     True
     """
-    record = _decode(payload)
+    record = _decode(_unpacked(payload) if payload[:1] == _PACKED else payload)
     if record.version < RECORD_VERSION:
         _bring_up(record)
     return record
 
 
+def _unpacked(payload: bytes) -> bytes:
+    if int.from_bytes(payload[1:_HEAD], "little") > _MOST * len(payload):  # reserves nothing for a length made up
+        raise msgspec.DecodeError("a packed record is malformed: its length cannot be")
+    try:
+        return cast("bytes", decompress(payload[1:]))
+    except (LZ4BlockError, ValueError) as error:
+        raise msgspec.DecodeError(f"a packed record is malformed: {error}") from None
+
+
 def _bring_up(record: UserRecord) -> None:
-    """Make a record of version 1 one of version 2: the session of its latest touch goes on."""
-    record.version = RECORD_VERSION
-    if record.recent and not record.recent[-1].session:
+    """Make an older record a present one: a session of version 1 goes on, touches before version 3 weigh nothing."""
+    if record.version < 2 and record.recent and not record.recent[-1].session:
         time = record.recent[-1].time
         record.sessions = [OpenSession(time, time, record.session_key)]
+    if record.version < 3:
+        entries = iter_unpack("<8s4s", record.dedup)
+        record.dedup = bytearray(b"".join(key[:ID_BYTES] + received for key, received in entries))
+    record.version = RECORD_VERSION

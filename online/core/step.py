@@ -5,26 +5,28 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from struct import Struct
 from zlib import crc32
 
-from schemas.event import WEIGHTS, Event
+from schemas.event import WEIGHTS, Event, EventItem
 from schemas.user import User
 
 from .decay import Decay, Weights
 from .expiry import EXPIRY_S
-from .record import DEDUP_BYTES, TYPE_CODES, Touch, UserRecord
+from .record import DEDUP_BYTES, ID_BYTES, TYPE_CODES, Touch, UserRecord
 from .robots import notice
 from .session import LATENESS_S, digest64, hash64, join_by_time
 
 Context = dict[str, str | bool | int | float | None]
 
-_remembered = Struct("<8sI").pack
+_remembered = Struct(f"<{ID_BYTES}sI").pack
 _received_at = Struct("<I").unpack_from
 _CART = {"add_to_cart": 1, "remove_from_cart": -1}
 _HIDES = frozenset({"hide", "not_interested"})
 DISORDER_S = 86_400  # how far `received_at` may be out of order on the log: what a spool held back comes late
+RATING_MOST = 3.0  # times the weight of a rating
 RATING_NEUTRAL = 3.0  # the middle of a five-star scale says nothing either way
 
 
@@ -46,7 +48,7 @@ class Caps:
     dedup: int = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FoldConfig:
     """Parameters of the step: event weights, decay, caps, the dedup horizon and expiry (seconds of `received_at`).
 
@@ -61,6 +63,11 @@ class FoldConfig:
     dedup_horizon_s: int = 7 * 86_400
     expiry_s: int = EXPIRY_S
 
+    @cached_property
+    def heaviest(self) -> float:
+        """The most that an event can weigh."""
+        return max(*self.weights.values(), RATING_MOST * self.weights.get("rating", 0.0))
+
 
 def event_weight(event: Event, weights: Mapping[str, float]) -> float:
     """Return the event's value for affinities; a rating counts by its distance from the neutral 3.
@@ -70,7 +77,7 @@ def event_weight(event: Event, weights: Mapping[str, float]) -> float:
     """
     weight = weights.get(event.event_type, 0.0)
     if event.event_type == "rating" and event.value is not None:
-        return weight * max(-3.0, min(3.0, event.value - RATING_NEUTRAL))
+        return weight * max(-RATING_MOST, min(RATING_MOST, event.value - RATING_NEUTRAL))
     return weight
 
 
@@ -78,7 +85,7 @@ def is_duplicate(record: UserRecord, event: Event, config: FoldConfig) -> bool:
     """Say whether the event id was folded within the dedup horizon; remember it if not."""
     received = int(event.received_at)
     dedup, oldest = record.dedup, received - config.dedup_horizon_s
-    key = digest64(event.event_id)
+    key = digest64(event.event_id)[:ID_BYTES]
     at = dedup.find(key)
     while at >= 0:
         if at % DEDUP_BYTES == 0 and _received_at(dedup, at + len(key))[0] >= oldest:
@@ -116,10 +123,12 @@ def fold_event(
     code = TYPE_CODES[event.event_type]
     record.counts[code] = record.counts.get(code, 0) + 1
     weight = event_weight(event, config.weights)
-    if weight != 0.0:
-        _fold_affinities(record, event, [weight * f for f in factors], config.caps)
-    session = _fold_touches(record, event, code, config.caps) if weight > 0.0 else None
-    _fold_marks(record, event, weight, config.caps)
+    session = None
+    if weight > 0.0:
+        session = _fold_touches(record, event, weight, config)
+    elif weight < 0.0:
+        _fold_refusal(record, event, [weight * f for f in factors], config.caps)
+    _fold_marks(record, event, config.caps)
     notice(record, event)
     if event.clamped_s:
         record.clamped += 1
@@ -142,19 +151,48 @@ def _capped(context: Context, cap: int) -> Context:
     return context if len(context) <= cap else dict(islice(context.items(), cap))
 
 
-def _fold_affinities(record: UserRecord, event: Event, value: Weights, caps: Caps) -> None:
+def sum_up(record: UserRecord, config: FoldConfig) -> UserRecord:
+    """Add to the tables what the touches weigh, in place, and return the record.
+
+    The fold does so only when a touch leaves the tail; whoever reads affinities or what was seen does it first. Done
+    twice it changes nothing more.
+
+    >>> record = UserRecord(recent=[Touch(0.0, "a", 2, 0, ("shoes",), weight=1.0)])
+    >>> sum_up(record, FoldConfig()).affinities[1], record.seen
+    ({'shoes': [1.0, 1.0, 1.0]}, {'a': 0})
+    """
+    for touch in record.recent:
+        _settle(record, touch, config)
+    record.recent = [
+        Touch(t.time, t.item_id, t.type_code, t.session, t.categories, t.brand, t.price_tier) for t in record.recent
+    ]
+    return record
+
+
+def _settle(record: UserRecord, touch: Touch, config: FoldConfig) -> None:
+    """Add to the tables what a touch weighs."""
+    if touch.weight:
+        caps = config.caps
+        value = [touch.weight * f for f in config.decay.at(touch.time, record.landmark)]
+        _weigh(record, touch, value, caps)
+        _mark(record.seen, touch.item_id, int(touch.time), caps.seen)
+
+
+def _weigh(record: UserRecord, said: Touch | EventItem, value: Weights, caps: Caps) -> None:
     items, categories, brands, tiers = record.affinities
+    _add(items, said.item_id, value, caps.item)
+    for category in said.categories:
+        _add(categories, category, value, caps.category)
+    if said.brand:
+        _add(brands, said.brand, value, caps.brand)
+    if said.price_tier:
+        _add(tiers, said.price_tier, value, caps.price_tier)
+
+
+def _fold_refusal(record: UserRecord, event: Event, value: Weights, caps: Caps) -> None:
     for item in event.items:
-        _add(items, item.item_id, value, caps.item)
-        for category in item.categories:
-            _add(categories, category, value, caps.category)
-        if item.brand is not None:
-            _add(brands, item.brand, value, caps.brand)
-        if item.price_tier is not None:
-            _add(tiers, item.price_tier, value, caps.price_tier)
-    if value[-1] < 0.0:
-        for item in event.items:
-            _add(record.withdrawn, item.item_id, [-v for v in value], caps.withdrawn)
+        _weigh(record, item, value, caps)
+        _add(record.withdrawn, item.item_id, [-v for v in value], caps.withdrawn)
 
 
 def _add(table: dict[str, Weights], key: str, value: Weights, cap: int) -> None:
@@ -175,26 +213,48 @@ def keep_strongest(table: dict[str, Weights], cap: int) -> None:
         del table[key]
 
 
-def _fold_touches(record: UserRecord, event: Event, code: int, caps: Caps) -> tuple[int, int] | None:
-    recent, time = record.recent, event.timestamp
-    if not event.items:
-        return None
-    if recent and time < recent[-1].time - LATENESS_S:
-        record.dropped_late += len(event.items)
-        return None
+def _fold_touches(record: UserRecord, event: Event, weight: float, config: FoldConfig) -> tuple[int, int] | None:
+    time, code = event.timestamp, TYPE_CODES[event.event_type]
     session = crc32(event.session_id.encode()) if event.session_id else 0
+    touches = [_touch(item, time, code, session, weight, config.caps.category) for item in event.items]
+    if not touches:
+        return None
+    recent, tail = record.recent, record.tail
+    if recent and time < recent[-1].time - LATENESS_S:
+        record.dropped_late += len(touches)
+        for touch in touches:
+            _settle(record, touch, config)
+        return None
     key, was = _join_session(record, event, session)
-    for item in event.items:
-        touch = Touch(time, item.item_id, code, session)
+    for touch in touches:
+        tail[touch.item_id] = tail.get(touch.item_id, 0) + 1
         if not recent or recent[-1] <= touch:
             recent.append(touch)
         else:
             insort(recent, touch)
-    if len(recent) > caps.recent:
-        del recent[: len(recent) - caps.recent]
+    if len(recent) > config.caps.recent:
+        keep_tail(record, config)
     if recent[-1].session == session:
         record.session_key = key if session else record.sessions[-1].key
     return key, was
+
+
+def _touch(item: EventItem, time: float, code: int, session: int, weight: float, categories: int) -> Touch:
+    named = tuple(item.categories[:categories])
+    return Touch(time, item.item_id, code, session, named, item.brand or "", item.price_tier or "", weight)
+
+
+def keep_tail(record: UserRecord, config: FoldConfig) -> None:
+    """Take the oldest touches beyond the cap off the tail, and add what they weigh to the tables."""
+    recent, tail = record.recent, record.tail
+    excess = max(0, len(recent) - config.caps.recent)
+    for touch in recent[:excess]:
+        _settle(record, touch, config)
+        if tail[touch.item_id] == 1:
+            del tail[touch.item_id]
+        else:
+            tail[touch.item_id] -= 1
+    del recent[:excess]
 
 
 def _join_session(record: UserRecord, event: Event, session: int) -> tuple[int, int]:
@@ -210,7 +270,7 @@ def _join_session(record: UserRecord, event: Event, session: int) -> tuple[int, 
     return hash64(f"{event.user_key} {session}"), 0
 
 
-def _fold_marks(record: UserRecord, event: Event, weight: float, caps: Caps) -> None:
+def _fold_marks(record: UserRecord, event: Event, caps: Caps) -> None:
     kind, time = event.event_type, int(event.timestamp)
     if kind in _CART:
         for item in event.items:
@@ -218,18 +278,17 @@ def _fold_marks(record: UserRecord, event: Event, weight: float, caps: Caps) -> 
                 record.carted[item.item_id] = _CART[kind] * time
         keep_latest(record.carted, caps.carted)
     elif kind == "purchase":
-        _mark(record.purchased, event, time, caps.purchased)
+        for item in event.items:
+            _mark(record.purchased, item.item_id, time, caps.purchased)
     elif kind in _HIDES:
-        _mark(record.hidden, event, time, caps.hidden)
-    if weight > 0.0:
-        _mark(record.seen, event, time, caps.seen)
+        for item in event.items:
+            _mark(record.hidden, item.item_id, time, caps.hidden)
 
 
-def _mark(table: dict[str, int], event: Event, time: int, cap: int) -> None:
-    for item in event.items:
-        if time >= table.get(item.item_id, 0):
-            table[item.item_id] = time
-    keep_latest(table, cap)
+def _mark(table: dict[str, int], item_id: str, time: int, cap: int) -> None:
+    if time >= table.get(item_id, 0):
+        table[item_id] = time
+        keep_latest(table, cap)
 
 
 def keep_latest(table: dict[str, int], cap: int) -> None:

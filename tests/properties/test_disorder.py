@@ -17,7 +17,7 @@ from online.core.item_table import ItemTable
 from online.core.partition import EVENTS, ITEM, USER, PartitionFold
 from online.core.record import UserRecord, decode_record
 from online.core.session import LATENESS_S, current_session
-from online.core.step import DISORDER_S, Caps, FoldConfig, is_duplicate, keep_latest, keep_strongest
+from online.core.step import DISORDER_S, Caps, FoldConfig, is_duplicate, keep_latest, keep_strongest, sum_up
 from online.core.update import UPDATES, decode_update
 from online.models.session_knn import SessionKnn, SessionKnnConfig
 from online.models.session_knn_kernel import GONE
@@ -41,7 +41,7 @@ def event(number: int, at: float, item: str = "a", event_type: str = "click", **
 
 
 class Folded(NamedTuple):
-    """What a log has become: the records, and the world of a worker that has followed the updates."""
+    """What a log has become: the records, summed up, and the world of a worker that has followed the updates."""
 
     users: dict[str, UserRecord]
     items: dict[str, ItemStats]
@@ -62,7 +62,7 @@ def folded(log: list[Event], batch: int = 7, config: FoldConfig | None = None) -
             assert topic == UPDATES
             world.apply(decode_update(payload))
     return Folded(
-        {key: decode_record(value) for key, value in state.scan(0, USER)},
+        {key: sum_up(decode_record(value), config or UNCAPPED) for key, value in state.scan(0, USER)},
         {key: decode_item_stats(value) for key, value in state.scan(0, ITEM)},
         world,
     )

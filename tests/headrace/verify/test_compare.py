@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from headrace.verify.compare import compare_catalogue, compare_letters, compare_state
@@ -89,8 +90,8 @@ def test_an_event_counted_twice_is_doubled(run: Any) -> None:
 
 def test_a_record_that_differs_in_one_weight_is_found(run: Any) -> None:
     def nudge(record: UserRecord) -> None:
-        weights = next(iter(record.affinities[0].values()))
-        weights[0] += 1e-12 + abs(weights[0]) * 1e-12
+        touch = record.recent[0]
+        record.recent[0] = msgspec.structs.replace(touch, weight=touch.weight * (1 + 1e-12))
 
     change_a_record(run, nudge)
 

@@ -12,7 +12,7 @@ from online.core.expiry import EXPIRY_S, is_over, living
 from online.core.item_stats import decode_item_stats
 from online.core.partition import EVENTS, ITEM, USER, USERS, PartitionFold
 from online.core.record import UserRecord, decode_record
-from online.core.step import FoldConfig
+from online.core.step import FoldConfig, sum_up
 from online.ports import Batch, Message
 from schemas.event import Event, EventItem, encode_event
 from schemas.identity import Absorb, accept_merge, decode_identity, encode_identity
@@ -59,7 +59,7 @@ class Partition:
         self.restart()
 
     def record(self, key: str = "u1") -> UserRecord:
-        return decode_record(self.stored[USER][key])
+        return sum_up(decode_record(self.stored[USER][key]), FoldConfig())
 
 
 def event(at: float, item: str = "a", user: str = "1", **fields: Any) -> bytes:

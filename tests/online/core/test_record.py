@@ -1,9 +1,10 @@
-"""The stored record over its versions: old ones are read for ever, and old programs read new ones."""
+"""The stored record over its versions: old ones are read for ever, and bytes do not depend on the batches."""
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
+from struct import iter_unpack
 from typing import Any
 
 import msgspec
@@ -21,14 +22,24 @@ from online.core.checkpoint import (
     encode_checkpoint,
 )
 from online.core.partition import EVENTS, USER, PartitionFold
-from online.core.record import RECORD_VERSION, Forward, Touch, UserRecord, decode_record, encode_record
-from online.core.step import FoldConfig, fold_event, is_duplicate
+from online.core.record import ID_BYTES, RECORD_VERSION, Touch, UserRecord, decode_record, encode_record
+from online.core.session import digest64
+from online.core.step import FoldConfig, fold_event, is_duplicate, sum_up
 from online.ports import Batch, Fenced, Message
 from replay.traffic import random_event
-from schemas.event import decode_event, encode_event, user_key
+from schemas.event import Event, decode_event, encode_event, user_key
 
 GOLDEN = Path(__file__).parent / "golden"
 T0 = 1_700_000_000.0
+
+
+class TouchV1(msgspec.Struct, array_like=True, frozen=True):
+    """The touch as versions 1 and 2 had it: never to be changed."""
+
+    time: float
+    item_id: str
+    type_code: int
+    session: int
 
 
 class UserRecordV1(msgspec.Struct, array_like=True):
@@ -38,7 +49,7 @@ class UserRecordV1(msgspec.Struct, array_like=True):
     position: str = ""
     last_time: float = 0.0
     affinities: list[dict[str, list[float]]] = msgspec.field(default_factory=lambda: [{}, {}, {}, {}])
-    recent: list[Touch] = []
+    recent: list[TouchV1] = []
     seen: dict[str, int] = {}
     carted: dict[str, int] = {}
     purchased: dict[str, int] = {}
@@ -72,7 +83,12 @@ def read(name: str) -> bytes:
 
 
 def values_of(record: Any) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in UserRecordV1.__struct_fields__ if name != "version"}
+    """Return a record's values as version 1 knew them; of the hashes of event ids, what the present version keeps."""
+    values = {name: getattr(record, name) for name in UserRecordV1.__struct_fields__ if name != "version"}
+    values["recent"] = [(t.time, t.item_id, t.type_code, t.session) for t in record.recent]
+    if isinstance(record, UserRecordV1):
+        values["dedup"] = b"".join(key[:ID_BYTES] + at for key, at in iter_unpack("<8s4s", record.dedup))
+    return values
 
 
 def test_a_record_of_version_1_keeps_every_value_and_becomes_the_present_version() -> None:
@@ -83,6 +99,7 @@ def test_a_record_of_version_1_keeps_every_value_and_becomes_the_present_version
     assert all(old.affinities)
     assert all((old.recent, old.seen, old.carted, old.purchased, old.hidden, old.labels, old.dedup, old.session_key))
     assert (record.forward, record.absorbed) == (None, [])
+    assert not any(touch.weight for touch in record.recent)  # the tables have it
 
 
 def test_an_empty_record_of_version_1_is_an_empty_record() -> None:
@@ -93,13 +110,47 @@ def test_what_version_1_wrote_is_what_its_struct_here_writes() -> None:
     assert encode(decode_v1(read("record_v1.msgpack"))) == read("record_v1.msgpack")
 
 
-def test_a_program_of_version_1_reads_what_the_present_version_writes() -> None:
-    record = decode_record(read("record_v1.msgpack"))
-    record.forward, record.absorbed = Forward("7", T0, "7", "0:1"), [1, 2]
+def test_a_program_of_version_1_takes_a_present_record_for_none_and_never_for_another() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_v1(encode_record(decode_record(read("record_v1.msgpack"))))
 
-    old = decode_v1(encode_record(record))
 
-    assert values_of(old) == values_of(record)
+def test_a_record_of_version_2_keeps_every_value_and_its_event_ids_are_still_known() -> None:
+    event, config = decode_event(events(1, seed=5)[0].payload), FoldConfig()
+    entry = digest64(event.event_id) + int(event.received_at).to_bytes(4, "little")
+    stored = UserRecord(dedup=bytearray(entry), recent=[Touch(T0, "a", 2, 0)], pace=3.0, version=2)
+
+    record = decode_record(encode(stored))
+
+    assert (record.version, record.recent, record.pace) == (RECORD_VERSION, stored.recent, 3.0)
+    assert is_duplicate(record, event, config)
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 20, -1])
+def test_a_record_cut_short_is_none(cut: int) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        decode_record(encode_record(decode_record(read("record_v1.msgpack")))[:cut])
+
+
+def test_a_length_made_up_reserves_nothing() -> None:
+    with pytest.raises(msgspec.DecodeError, match="its length cannot be"):
+        decode_record(b"\x01" + b"\xff\xff\xff\x7f" + bytes(20))
+
+
+def test_however_batches_are_cut_the_records_have_the_same_bytes() -> None:
+    messages = [*events(400, seed=8), *events(400, seed=9)]
+    whole, single, cut, rng = MemoryState(), MemoryState(), MemoryState(), random.Random(1)
+    Owner(whole).take(messages)
+    for at in range(0, 800, 7):  # each batch by an owner that has read the records from the store
+        Owner(single).take(messages[at : at + 7])
+    owner, rest = Owner(cut), messages
+    while rest:
+        n = rng.randint(1, 60)
+        owner.take(rest[:n])
+        rest = rest[n:]
+
+    assert dict(whole.scan(0, USER)) == dict(single.scan(0, USER)) == dict(cut.scan(0, USER))
+    assert any(len(decode_record(payload).recent) == 64 for _, payload in whole.scan(0, USER))
 
 
 def test_a_checkpoint_of_version_1_is_continued() -> None:
@@ -119,7 +170,7 @@ def test_a_checkpoint_of_a_newer_program_is_not_continued() -> None:
 
 
 class OwnerV1:
-    """A state flow of version 1 of one partition, as far as user records go: what its struct lacks is lost."""
+    """A state flow of version 1 of one partition, as far as user records go: its touches weigh in the tables."""
 
     def __init__(self, state: MemoryState) -> None:
         self._state, self._config = state, FoldConfig()
@@ -128,21 +179,27 @@ class OwnerV1:
 
     def take(self, messages: list[Message]) -> None:
         changed: dict[str, UserRecord] = {}
+        ids: dict[str, bytes] = {}
         for message in messages:
             event = decode_event(message.payload)
-            stored = self._state.get(0, USER, event.user_key)
-            known = values_of(decode_v1(stored)) if stored else {}
-            record = changed.setdefault(event.user_key, UserRecord(**known))
+            record = changed.setdefault(event.user_key, UserRecord())
             record.position = message.position
             if not is_duplicate(record, event, self._config):
+                ids[event.user_key] = ids.get(event.user_key, b"") + remembered_v1(event)
                 landmark = self._config.decay.landmark(event.timestamp)
                 factors = self._config.decay.at(event.timestamp, landmark)
                 fold_event(record, event, factors, landmark, self._config)
         self.at = CheckpointV1(self.at.seq + 1, {EVENTS: messages[-1].position}, {}, [])
-        writes: dict[str, bytes | None] = {
-            key: encode(UserRecordV1(**values_of(record))) for key, record in changed.items()
-        }
+        writes: dict[str, bytes | None] = {}
+        for key, record in changed.items():
+            values = values_of(sum_up(record, self._config))
+            values["recent"] = [TouchV1(*touch) for touch in values["recent"]]
+            writes[key] = encode(UserRecordV1(**values | {"dedup": bytearray(ids.get(key, b""))}))
         self._state.commit("state", 0, self._generation, {USER: writes}, encode(self.at))
+
+
+def remembered_v1(event: Event) -> bytes:
+    return digest64(event.event_id) + int(event.received_at).to_bytes(4, "little")
 
 
 class Owner:
@@ -167,7 +224,7 @@ def events(number: int, seed: int) -> list[Message]:
     return [Message(f"{i:020d}", payload) for i, payload in enumerate(payloads)]
 
 
-def test_in_a_rolling_restart_the_new_flow_takes_over_and_workers_of_both_versions_read_every_record() -> None:
+def test_in_a_rolling_restart_the_new_flow_takes_over_and_new_workers_read_every_record() -> None:
     state, messages = MemoryState(), events(300, seed=5)
     old = OwnerV1(state)
     old.take(messages[:100])
@@ -179,12 +236,21 @@ def test_in_a_rolling_restart_the_new_flow_takes_over_and_workers_of_both_versio
     for at in range(100, 300, 20):
         new.take(messages[at : at + 20])
         for _, payload in state.scan(0, USER):
-            assert values_of(decode_v1(payload)) == values_of(decode_record(payload))
+            assert decode_record(payload).version == RECORD_VERSION
 
     alone = MemoryState()
     Owner(alone).take(messages)
-    stored = {key: values_of(decode_record(payload)) for key, payload in state.scan(0, USER)}
-    assert stored == {key: values_of(decode_record(payload)) for key, payload in alone.scan(0, USER)}
+    stored, expected = (
+        {key: values_of(sum_up(decode_record(payload), FoldConfig())) for key, payload in one.scan(0, USER)}
+        for one in (state, alone)
+    )
+    for key, values in expected.items():
+        for mine, theirs in zip(stored[key].pop("affinities"), values.pop("affinities"), strict=True):
+            assert mine.keys() == theirs.keys()
+            for name, weights in theirs.items():
+                assert mine[name] == pytest.approx(weights, rel=1e-9, abs=1e-9)
+        assert stored[key] == values
+    assert stored.keys() == expected.keys()
     assert len(stored) == 8
 
 
@@ -201,6 +267,6 @@ def test_a_record_that_no_event_touches_stays_as_version_1_wrote_it_until_one_do
     after = dict(state.scan(0, USER))
     key = user_key(first.user_id, None)
     assert {k for k in after if after[k] != before[k]} == {key}
-    assert msgspec.msgpack.decode(after[key], type=UserRecord).version == RECORD_VERSION
+    assert after[key] == encode_record(decode_record(after[key]))
     assert {msgspec.msgpack.decode(v, type=UserRecord).version for k, v in after.items() if k != key} == {1}
     assert decode_record(after[key]).counts == decode_v1(before[key]).counts  # its id was known

@@ -8,6 +8,7 @@ from online.core.dead_letter import DEAD
 from online.core.partition import EVENTS, ITEM, USER, PartitionFold
 from online.core.record import UserRecord, decode_record
 from online.core.robots import REMEMBERED_S, is_robot, notice
+from online.core.step import FoldConfig, sum_up
 from online.core.update import UPDATES
 from online.ports import Batch, Message
 from schemas.event import Event, EventItem, encode_event
@@ -90,7 +91,7 @@ def test_what_a_robot_does_counts_for_its_own_record_alone() -> None:
 
     folded = PartitionFold(0, lambda family, keys: [None] * len(keys)).fold(Batch(EVENTS, 0, messages), 1)
 
-    record = decode_record(folded.writes[USER]["u1"] or b"")
+    record = sum_up(decode_record(folded.writes[USER]["u1"] or b""), FoldConfig())
     assert list(record.affinities[0]) == [f"item-{n}" for n in range(4)]
     assert folded.writes[ITEM].keys() == {"item-0", "item-3"}
     assert folded.robot_events == 2

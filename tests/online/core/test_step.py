@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from online.core.record import DEDUP_BYTES, UserRecord, decode_record, encode_record
+from online.core.record import DEDUP_BYTES, ID_BYTES, UserRecord, decode_record, encode_record
 from online.core.session import current_session, digest64
-from online.core.step import Caps, FoldConfig, fold_event, fold_user, is_duplicate
+from online.core.step import Caps, FoldConfig, fold_event, fold_user, is_duplicate, sum_up
 from schemas.event import Event, EventItem
 from schemas.user import User
 
@@ -36,14 +36,14 @@ def affinity(record: UserRecord, facet: int, key: str, at: float) -> list[float]
 
 
 def test_a_click_counts_for_item_category_brand_and_price_tier() -> None:
-    record = fold(event())
+    record = sum_up(fold(event()), FoldConfig())
 
     for facet, key in enumerate(["a", "shoes", "acme", "p3"]):
         assert affinity(record, facet, key, 0.0) == pytest.approx([1.0, 1.0, 1.0])
 
 
 def test_affinities_decay_with_each_half_life() -> None:
-    record = fold(event("purchase"))
+    record = sum_up(fold(event("purchase")), FoldConfig())
 
     day = 86_400.0
     assert affinity(record, 1, "shoes", 3 * day) == pytest.approx([5 / 2**12, 2.5, 5 * 0.5**0.1])
@@ -71,11 +71,11 @@ def test_an_event_id_counts_once_within_the_horizon_and_again_after_it() -> None
 
 
 def test_a_hash_found_across_two_entries_is_no_duplicate() -> None:
-    digest = digest64(event().event_id)
+    digest = digest64(event().event_id)[:ID_BYTES]
     straddling = (
-        bytes(4) + digest + (int(T0) + 5).to_bytes(4, "little") + bytes(4) + (int(T0) + 5).to_bytes(4, "little")
+        bytes(4) + digest + (int(T0) + 5).to_bytes(4, "little") + bytes(2) + (int(T0) + 5).to_bytes(4, "little")
     )
-    record = UserRecord(dedup=bytearray(digest64("x") + (int(T0)).to_bytes(4, "little") + straddling))
+    record = UserRecord(dedup=bytearray(digest64("x")[:ID_BYTES] + (int(T0)).to_bytes(4, "little") + straddling))
 
     assert not is_duplicate(record, event(), FoldConfig())
     assert is_duplicate(record, event(), FoldConfig())
@@ -132,6 +132,25 @@ def test_tables_never_exceed_their_caps_and_keep_what_is_strong() -> None:
     assert len(record.dedup) == 8 * DEDUP_BYTES
 
 
+def test_a_touch_weighs_in_the_tables_once_it_has_left_the_tail_or_is_summed_up() -> None:
+    config = FoldConfig(caps=Caps(recent=2))
+    record = fold(*(event(item=item, at=float(at)) for at, item in enumerate("abc")), config=config)
+
+    assert (list(record.affinities[0]), list(record.seen)) == (["a"], ["a"])
+    for _ in range(2):
+        sum_up(record, config)
+        assert (list(record.affinities[0]), list(record.seen)) == (["a", "b", "c"], ["a", "b", "c"])
+        assert affinity(record, 1, "shoes", 2.0) == pytest.approx([3.0] * 3, rel=1e-3)
+
+
+def test_a_touch_counts_for_what_the_item_was_when_it_was_touched() -> None:
+    first, then = event(), event(at=5.0, items=[EventItem("a", categories=["boots", "sale"])])
+
+    record = sum_up(fold(first, then), FoldConfig())
+
+    assert [list(table) for table in record.affinities] == [["a"], ["shoes", "boots", "sale"], ["acme"], ["p3"]]
+
+
 def test_a_record_survives_its_encoding() -> None:
     record = fold(event(context={"device": "phone"}), event("purchase", "b", 3.0, session_id="s"))
 
@@ -155,7 +174,7 @@ EVENTS = st.lists(
 def test_order_and_repetition_do_not_matter_for_affinities(events: list[Event], rng: Any) -> None:
     shuffled = events + events[::2]
     rng.shuffle(shuffled)
-    one, other = fold(*events), fold(*shuffled)
+    one, other = (sum_up(fold(*order), FoldConfig()) for order in (events, shuffled))
 
     for facet in range(4):
         assert one.affinities[facet].keys() == other.affinities[facet].keys()
