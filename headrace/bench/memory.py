@@ -61,11 +61,12 @@ def memory(
         seed: of stream and vectors.
         progress: told what is going on.
     """
+    progress(f"a worker's {items} items")
+    of_items = _items(items, seed)  # first: what the users' fold gives back would be taken again and not be counted
     progress(f"folding {users * events_per_user} events of {users} users")
     with rig() as own:
         of_users = _users(own, Stream(users=users, items=items, seed=seed), users * events_per_user)
-    progress(f"a worker's {items} items")
-    document = {"users": of_users, "items": _items(items, seed), "events_per_user": events_per_user}
+    document = {"users": of_users, "items": of_items, "events_per_user": events_per_user}
     return headed(METHOD, users, document)
 
 
