@@ -143,13 +143,15 @@ def state(data_dir: DataDir = None, as_json: Json = False) -> None:
 def rebuild(
     data_dir: DataDir = None,
     from_start: Annotated[bool, typer.Option("--from-start", help="Pass over snapshots: fold the whole past.")] = False,
-    models: Annotated[bool, typer.Option("--models", help="Learn ranker and item vectors anew as well.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="Learn ranker, vectors and blend anew as well.")] = False,
     as_json: Json = False,
 ) -> None:
     """Fold every view anew from snapshot, archive and log beside the old one, compare, and put it in its place.
 
     Works on a running system, which goes on serving, and on one that is stopped. Exits with 1 when a rebuilt view
-    differs from what was there, or a part of its past is missing.
+    differs from what was there, or a part of its past is missing. With --models, also when a model differs by more than
+    its tolerance: the ranker's weights by 1e-6; of the ten nearest of an item, by vectors, more than half; the session
+    blend's strengths by half of their length, or its clicks by a tenth. What differs is published anew.
 
     Examples:
 

@@ -16,8 +16,9 @@ from online.core.example import EXAMPLES
 from online.core.join import JOIN_VIEW, SLATES
 from online.core.letters import LETTERS_VIEW
 from online.core.partition import EVENTS, USERS
+from online.core.update import UPDATES
 from online.ports import START, ArtifactStore, EventLog, StateStore, Unavailable
-from online.world import RANKER
+from online.world import BLEND, RANKER
 
 PATIENCE_S = 180.0  # without any progress
 LOOK_S, QUIET_LOOKS = 0.2, 5  # what a commit sends comes behind it, so looking once is not enough
@@ -102,5 +103,6 @@ def _read(ports: Ports) -> Iterator[tuple[Reader, str]]:
         recorded = decode_record_checkpoint(ports.state.checkpoint(RECORD_VIEW, partition)).recorded
         topics = (EVENTS, USERS, SLATES) if partition else (EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD, VERDICTS)
         yield from (((RECORD_VIEW, topic, partition), recorded.get(topic, START)) for topic in topics)
-    ranker = ports.artifacts.open(RANKER)
-    yield (RANKER, EXAMPLES, 0), START if ranker is None else ranker.lineage["positions"][f"{EXAMPLES}/0"]
+    for name, topic in ((RANKER, EXAMPLES), (BLEND, UPDATES)):
+        model = ports.artifacts.open(name)
+        yield (name, topic, 0), START if model is None else model.lineage["positions"][f"{topic}/0"]

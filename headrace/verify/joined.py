@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flows import learn
+from flows import blend, learn
 from headrace.verify.oracle import JoinOracle
 from headrace.verify.outcome import Outcome
 from headrace.verify.witness import Seen
@@ -12,6 +12,8 @@ from online.core.example import EXAMPLES, decode_example, example_id
 from online.core.join import OPEN_SLATE, SLATES
 from online.core.partition import EVENTS
 from online.core.ranker import largest_difference, read_ranker
+from online.core.update import UPDATES
+from online.models.session_blend import BLEND_FILE
 from online.ports import ArtifactStore, Batch, CorruptArtifact, Message, StateStore
 from online.world import BLEND, RANKER, RANKER_FILE, VECTORS
 from replay.refold import differing
@@ -48,7 +50,7 @@ def unlogged(seen: Seen, answered: Sequence[str]) -> set[str]:
 
 
 def compare_artifacts(outcome: Outcome, seen: Seen, artifacts: ArtifactStore) -> None:
-    """Fill in which of the versions kept do not open, and whether the ranker is the one that its examples make."""
+    """Fill in which of the versions kept do not open, and whether ranker and blend are what the log makes."""
     for name in (RANKER, VECTORS, BLEND):
         newest = artifacts.newest(name)
         for version in range(1, newest + 1):
@@ -58,6 +60,7 @@ def compare_artifacts(outcome: Outcome, seen: Seen, artifacts: ArtifactStore) ->
                 outcome.artifacts_damaged += 1
         outcome.artifacts_damaged += (artifacts.latest(name) or 0) > newest
     outcome.ranker_different = _ranker_different(seen[EXAMPLES, 0], artifacts)
+    outcome.blend_different = _blend_different(seen[UPDATES, 0], artifacts)
 
 
 def _ranker_different(examples: Sequence[Message], artifacts: ArtifactStore) -> int:
@@ -74,3 +77,14 @@ def _ranker_different(examples: Sequence[Message], artifacts: ArtifactStore) -> 
     apart = largest_difference(live, read_ranker(anew, "anew"))
     is_same = model.summary()["slates"] == running.lineage["slates"]
     return int(apart > WEIGHT_TOLERANCE) + (not is_same)
+
+
+def _blend_different(updates: Sequence[Message], artifacts: ArtifactStore) -> int:
+    """Compare every byte: the same updates in the same order, whoever learned them."""
+    running = artifacts.open(BLEND)
+    if running is None:
+        return int(bool(updates))
+    until = running.lineage["positions"][f"{UPDATES}/0"]
+    model = blend.restored(None)
+    model.fold(Batch(UPDATES, 0, [message for message in updates if message.position <= until]))
+    return int(running.files[BLEND_FILE].read_bytes() != model.files()[BLEND_FILE])

@@ -11,7 +11,7 @@ _DEFECTS = (
     "lost", "doubled", "records_different", "updates_different", "identity_different", "catalogue_different",
     "letters_different", "slates_lost", "slates_doubled", "open_slates_different", "examples_different",
     "warehouse_lost", "warehouse_doubled", "warehouse_different", "artifacts_damaged", "ranker_different",
-    "log_different", "stalled",
+    "blend_different", "log_different", "stalled",
 )  # fmt: skip
 
 
@@ -47,6 +47,7 @@ class Outcome:
     warehouse_different: int = 0  # rows with other bytes than the message, or of none
     artifacts_damaged: int = 0  # published versions whose files are not what their manifest says
     ranker_different: int = 0  # weights that are not those learned from the same examples in one pass
+    blend_different: int = 0  # the session blend is not the one learned from the same updates in one pass
     log_different: int = 0  # messages that were in the log and changed or vanished before they were trimmed
     stalled: int = 0  # views and topics that did not get to the end
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from flows.artifact import ArtifactView, newest_sound
+from flows.blend import blend_view, restored
 from flows.index import vectors_view
 from flows.learn import ranker_view
 from flows.record import create_tables
@@ -25,8 +26,9 @@ from online.core.example import EXAMPLES, Example, encode_example
 from online.core.features import NAMES
 from online.core.partition import EVENTS, partition_of
 from online.core.rows import blocks
-from online.ports import START, EventLog, StateStore
-from online.world import RANKER, VECTORS
+from online.core.update import UPDATES, SessionTouch, Update, encode_update
+from online.ports import START, Batch, EventLog, Message, StateStore
+from online.world import BLEND, RANKER, VECTORS
 from replay.traffic import random_event
 from schemas.event import encode_event
 from schemas.item import ItemIn, accept_item, encode_item
@@ -51,7 +53,7 @@ def ports(warehouse_url: str, tmp_path: Path) -> Iterator[Ports]:
 
 @pytest.fixture
 def learned(ports: Ports, fold_all: Callable[[EventLog, StateStore, int], None]) -> Ports:
-    """A system that has learned both models, whose log is archived and forgotten."""
+    """A system that has learned all models, whose log is archived and forgotten."""
     rng = random.Random(3)
     create_topics(ports.log, PARTITIONS)
     items = [accept_item(ItemIn(categories=[f"c{i % 4}"]), item_id=f"i{i}", now=NOW) for i in range(ITEMS_SENT)]
@@ -62,6 +64,7 @@ def learned(ports: Ports, fold_all: Callable[[EventLog, StateStore, int], None])
     ports.log.append(EXAMPLES, [(0, encode_example(example(number))) for number in range(EXAMPLES_SENT)])
     publish(ports, ranker_view(artifacts=ports.artifacts, clock=lambda: NOW))
     publish(ports, vectors_view(artifacts=ports.artifacts, build_index=build_usearch, clock=lambda: NOW))
+    publish(ports, blend_view(artifacts=ports.artifacts, clock=lambda: NOW))
     for topic, partition in [(EVENTS, 0), (EVENTS, 1), (ITEMS, 0), (EXAMPLES, 0)]:
         for batch in ports.log.read({(topic, partition): START}, max_messages=10_000, wait_s=0.0):
             for block in blocks(batch):
@@ -97,9 +100,15 @@ def test_models_learned_anew_from_the_archive_are_what_serves(learned: Ports) ->
     assert found[VECTORS]["equal"] is True
     assert found[VECTORS]["neighbours_shared"] > 0.5
     assert found[VECTORS]["published"] is None
+    assert found[BLEND]["equal"] is True
+    assert found[BLEND]["strengths_apart"] < 0.5
+    assert found[BLEND]["clicks"][0] > 100
+    assert found[BLEND]["published"] is None
 
 
-@pytest.mark.parametrize(("name", "file"), [(RANKER, "candidates.json"), (VECTORS, "vectors.npy")])
+@pytest.mark.parametrize(
+    ("name", "file"), [(RANKER, "candidates.json"), (VECTORS, "vectors.npy"), (BLEND, "blend.json")]
+)
 def test_a_damaged_model_is_published_anew_and_fences_its_owner(
     learned: Ports, tmp_path: Path, name: str, file: str
 ) -> None:
@@ -114,8 +123,20 @@ def test_a_damaged_model_is_published_anew_and_fences_its_owner(
     assert newest.version == 2
 
 
+def test_a_blend_that_has_learned_something_else_is_published_anew(learned: Ports) -> None:
+    model = restored(None)
+    touches = [SessionTouch(n // 2, f"i{n % 2}", NOW + n) for n in range(400)]
+    model.fold(Batch(UPDATES, 0, [Message("1", encode_update(Update(0, 1, {}, touches)))]))
+    learned.artifacts.publish(BLEND, model.files(), {"positions": {f"{UPDATES}/0": START}})
+
+    found = relearned(learned)
+
+    assert (found[BLEND]["equal"], found[BLEND]["published"]) == (False, 3)
+    assert relearned(learned)[BLEND]["strengths_apart"] == 0.0
+
+
 def test_where_nothing_was_learned_nothing_is_published(ports: Ports) -> None:
     create_topics(ports.log, PARTITIONS)
 
     nothing = {"equal": True, "published": None}
-    assert relearned(ports) == {RANKER: nothing, VECTORS: nothing}
+    assert relearned(ports) == {RANKER: nothing, VECTORS: nothing, BLEND: nothing}

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from flows.blend import blend_view
 from flows.learn import ranker_view
 from flows.view import adopt_all
 from headrace.verify.joined import compare_artifacts, compare_join, unlogged
@@ -15,8 +16,9 @@ from headrace.verify.witness import Seen
 from online.adapters.file_artifacts import FileArtifacts
 from online.core.example import EXAMPLES, decode_example, encode_example
 from online.core.join import OPEN_SLATE, SLATES
+from online.core.update import UPDATES, decode_update, encode_update
 from online.ports import Batch, Message
-from online.world import RANKER, RANKER_FILE
+from online.world import BLEND, RANKER, RANKER_FILE
 
 PARTITIONS, WINDOW_S = 2, 60.0
 
@@ -75,12 +77,15 @@ def test_an_answered_slate_that_is_not_logged_is_found(run: Any) -> None:
 
 @pytest.fixture
 def artifacts(tmp_path: Path, run: Any) -> FileArtifacts:
-    """A ranker that was killed between its first and its second batch of examples."""
+    """A ranker and a blend that were killed between their first and second batch; the blend reads the first again."""
     store = FileArtifacts(tmp_path)
-    messages = list(run.seen[EXAMPLES, 0])
+    messages, updates = list(run.seen[EXAMPLES, 0]), list(run.seen[UPDATES, 0])
     for some in (messages[:2], messages[2:]):
         (view,) = adopt_all([ranker_view(artifacts=store, clock=lambda: 1e9)])
         view.step(Batch(EXAMPLES, 0, some))()
+    for some in (updates[: len(updates) // 2], updates):
+        (view,) = adopt_all([blend_view(artifacts=store, clock=lambda: 1e9)])
+        view.step(Batch(UPDATES, 0, some))()
     return store
 
 
@@ -100,6 +105,15 @@ def test_a_ranker_that_missed_an_example_is_found(run: Any, artifacts: FileArtif
     missed = [encode_example(msgspec.structs.replace(example, recommendation_id=f"m{random.random()}"))]
 
     assert compared_artifacts(run, artifacts, with_examples(run, missed + examples(run))).ranker_different > 0
+
+
+def test_a_blend_that_missed_an_update_is_found(run: Any, artifacts: FileArtifacts) -> None:
+    touched = next(m for m in run.seen[UPDATES, 0] if decode_update(m.payload).touches)
+    more = msgspec.structs.replace(decode_update(touched.payload), seq=10**6)
+    seen = {**run.seen, (UPDATES, 0): [Message("", encode_update(more)), *run.seen[UPDATES, 0]]}
+
+    assert artifacts.latest(BLEND) == 2
+    assert compared_artifacts(run, artifacts, seen).blend_different == 1
 
 
 def test_a_damaged_version_is_found(run: Any, artifacts: FileArtifacts, tmp_path: Path) -> None:
