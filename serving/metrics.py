@@ -44,3 +44,6 @@ class Metrics:
             "headrace_refused_artifacts", "Published versions not served", ["artifact"], registry=self.registry
         )
         self.model_version = Gauge("headrace_artifact_version", "Version served", ["artifact"], registry=self.registry)
+        self.worker = Gauge(
+            "headrace_worker", "1: which of the workers behind the port answered", ["worker"], registry=self.registry
+        )

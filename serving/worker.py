@@ -54,6 +54,7 @@ class Worker:
         self.ports, self.world = ports, world
         self.partitions = ports.partitions
         self.metrics = Metrics()
+        self.metrics.worker.labels(ports.name).set(1)
         self.admission = Admission(clock=time.monotonic)
         self.metrics.waiting_bytes.set_function(lambda: self.admission.waiting_bytes)
         self.appender = Appender(ports.open_log(), ports.spool_directory, ports.name)

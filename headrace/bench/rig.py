@@ -111,14 +111,22 @@ def unused(log: str) -> str:
 
 
 @contextmanager
-def rig(*, flows: tuple[str, ...] = (), api: bool = False, warehouse: bool = False, log: str = "") -> Iterator[Rig]:
+def rig(
+    *,
+    flows: tuple[str, ...] = (),
+    api: bool = False,
+    api_workers: int = 1,
+    warehouse: bool = False,
+    log: str = "",
+) -> Iterator[Rig]:
     """Start some of the system's processes on the embedded services, and stop and remove everything at the end.
 
     `log` is the URL of a log to use in the place of the embedded one; on Pulsar, a namespace beside the named one.
     """
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory:
         settings = own_settings(Path(directory) / "data", free_port(), log=unused(log))
-        with running(settings, flows=flows, api=api, warehouse=warehouse) as started:
+        wanted = settings.model_copy(update={"api_workers": api_workers})
+        with running(wanted, flows=flows, api=api, warehouse=warehouse) as started:
             yield started
 
 

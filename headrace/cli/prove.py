@@ -238,6 +238,7 @@ def verify_bridge(
 def verify_swaps(
     swaps: Annotated[int, typer.Option(min=1, help="Versions of the item vectors to publish.")] = 100,
     rate: Annotated[float, typer.Option(min=1.0, help="Requests per second; the machine must sustain them.")] = 500.0,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="API workers that answer the requests.")] = 2,
     items: Annotated[int, typer.Option(min=100, help="Items of the catalogue and the index.")] = 10_000,
     quiet_seconds: Annotated[float, typer.Option(min=1.0, help="Requests without swaps before, to compare.")] = 10.0,
     seed: Annotated[int, typer.Option(min=0, help="Of traffic and vectors.")] = 1,
@@ -264,6 +265,7 @@ def verify_swaps(
         outcome = verification.verify_swaps(
             swaps=swaps,
             rate=rate,
+            workers=workers,
             items=items,
             quiet_s=quiet_seconds,
             seed=seed,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import statistics
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +17,11 @@ import numpy as np
 
 from headrace.bench import load as bench_load
 from headrace.bench.measure import quantiles, resident_mb
-from headrace.bench.rig import Rig, rig, wait_until
+from headrace.bench.rig import Rig, rig
 from headrace.bench.serve import load_history
 from headrace.bench.stream import Stream
-from headrace.process import open_artifacts
-from headrace.verify.published import DAMAGES, Edition, publish_damaged
+from headrace.verify.published import Edition
+from headrace.verify.publisher import DAMAGED_EVERY, Publisher
 from online.connect import open_log
 from online.core.join import SLATES
 from online.core.known import known
@@ -35,7 +34,6 @@ from online.world import VECTORS
 from schemas.slate import Slate, decode_slate
 
 EDITIONS = 4
-DAMAGED_EVERY = 5  # sound versions between two damaged ones
 TOLERANCE = 0.01  # of a cosine: editions have nothing in common, and a graph may hold rounded vectors
 CONNECTIONS = 64
 WARM_UP_S = 2.0
@@ -46,14 +44,16 @@ class Outcome:
     """What came of the swaps.
 
     `errors` counts requests without a slate, `wrong` slates that do not follow from the version they name, `taken`
-    damaged versions that were served, `still_mapped` index files that the worker holds at the end beside the one it
-    serves: all of these must be 0. The ratio is of the p99 during swaps to that of the quiet time before.
+    damaged versions that a worker served, `still_mapped` index files that workers hold at the end beside the one they
+    serve: all of these must be 0. The ratio is of the p99 during swaps to that of the quiet time before; memory is that
+    of all workers together, `swap_ms` the time until the last of them served a version.
     """
 
     swaps: int = 0
     refused: int = 0
     taken: int = 0
     rate: float = 0.0
+    workers: int = 0
     requests: int = 0
     errors: int = 0
     slates: int = 0
@@ -84,6 +84,7 @@ def verify_swaps(
     *,
     swaps: int,
     rate: float,
+    workers: int = 2,
     items: int = 10_000,
     users: int = 2000,
     quiet_s: float = 10.0,
@@ -92,14 +93,14 @@ def verify_swaps(
 ) -> Outcome:
     """Publish `swaps` sound versions, and a damaged one after every fifth, under `rate` requests per second."""
     began = time.monotonic()
-    outcome = Outcome(rate=rate, items=items, seed=seed)
-    with rig(flows=("state",), api=True) as whole:
+    outcome = Outcome(rate=rate, workers=workers, items=items, seed=seed)
+    with rig(flows=("state",), api=True, api_workers=workers) as whole:
         progress(0, f"loading {items} items")
         stream = Stream(users=users, items=items, seed=seed)
         asking = load_history(whole, stream, 10 * users)
         ids = [item.item_id for item in stream.catalogue(0.0)]
         editions = [Edition(ids, seed + number) for number in range(EDITIONS)]
-        publisher = _Publisher(whole, editions)
+        publisher = Publisher(whole, editions)
         publisher.publish()
         load = bench_load.Load(
             host=whole.settings.host,
@@ -115,11 +116,10 @@ def verify_swaps(
             _run(load, WARM_UP_S)
             progress(0, f"quiet for {quiet_s:g} s")
             quiet = _run(load, quiet_s)
-            (worker,) = whole.api_groups
-            outcome.rss_before_mb = round(resident_mb(worker), 1)
-            swapping = _swap(outcome, publisher, load, worker, swaps, progress)
-            outcome.rss_after_mb = round(resident_mb(worker), 1)
-            outcome.still_mapped = len(_mapped(worker)) - 1
+            outcome.rss_before_mb = _resident_mb(whole)
+            swapping = _swap(outcome, whole, publisher, load, swaps, progress)
+            outcome.rss_after_mb = _resident_mb(whole)
+            outcome.still_mapped = sum(len(_mapped(worker)) - 1 for worker in whole.api_groups)
             progress(swaps, "checking")
         checker.tell(outcome)
     _compare(outcome, quiet, swapping)
@@ -134,11 +134,15 @@ def _run(load: bench_load.Load, seconds: float) -> bench_load.Outcome:
         return process.result(now=True)
 
 
+def _resident_mb(whole: Rig) -> float:
+    return round(sum(resident_mb(worker) for worker in whole.api_groups), 1)
+
+
 def _swap(
     outcome: Outcome,
-    publisher: _Publisher,
+    whole: Rig,
+    publisher: Publisher,
     load: bench_load.Load,
-    worker: int,
     swaps: int,
     progress: Callable[[int, str], None],
 ) -> bench_load.Outcome:
@@ -150,7 +154,7 @@ def _swap(
                 outcome.taken += not publisher.is_damaged_refused()
                 outcome.refused += 1
             took.append(publisher.publish())
-            outcome.rss_most_mb = max(outcome.rss_most_mb, round(resident_mb(worker), 1))
+            outcome.rss_most_mb = max(outcome.rss_most_mb, _resident_mb(whole))
             progress(number + 1, "swapping")
         result = process.result(now=True)
     outcome.swaps, outcome.swap_ms = swaps, round(statistics.median(took) * 1000.0, 1)
@@ -164,52 +168,6 @@ def _compare(outcome: Outcome, quiet: bench_load.Outcome, swapping: bench_load.O
     outcome.p50_ms, outcome.p99_ms = quantiles(swapping.latencies_ms, 50, 99).values()
     if outcome.p99_ms and outcome.quiet_p99_ms:
         outcome.p99_ratio = round(outcome.p99_ms / outcome.quiet_p99_ms, 2)
-
-
-class _Publisher:
-    """Publishes editions in turn and waits for the worker to serve, or to refuse, each of them."""
-
-    def __init__(self, whole: Rig, editions: list[Edition]) -> None:
-        self._artifacts, self._root = open_artifacts(whole.settings), whole.settings.data_dir / "artifacts"
-        self._metrics_url = f"http://{whole.settings.host}:{whole.settings.port}/metrics"
-        self._editions = editions
-        self._made = 0
-        self.served: dict[int, Vectors] = {}
-
-    def publish(self) -> float:
-        """Publish the next edition; return the seconds until it was served.
-
-        Raises:
-            Unavailable: it was not.
-        """
-        edition, version = self._editions[self._made % len(self._editions)], self._artifacts.newest(VECTORS) + 1
-        self._made += 1
-        self.served[version] = edition.vectors(version)  # first: slates of it are checked at once
-        began = time.monotonic()
-        self._artifacts.publish(VECTORS, edition.files, {"positions": {}})
-        wait_until(lambda: self._metric("artifact_version") == version, f"vectors {version} are not served")
-        return time.monotonic() - began
-
-    def is_damaged_refused(self) -> bool:
-        """Publish a damaged version; say whether the worker refused it and serves what it served before.
-
-        Raises:
-            Unavailable: it did neither.
-        """
-        running, refused = self._metric("artifact_version"), self._metric("refused_artifacts_total")
-        damage = DAMAGES[self._made // DAMAGED_EVERY % len(DAMAGES)]
-        publish_damaged(self._root, self._editions[self._made % len(self._editions)].files, damage)
-        wait_until(
-            lambda: self._metric("artifact_version") != running or self._metric("refused_artifacts_total") != refused,
-            f"a damaged version ({damage}) is neither served nor refused",
-        )
-        return self._metric("artifact_version") == running
-
-    def _metric(self, name: str) -> int:
-        with urllib.request.urlopen(self._metrics_url, timeout=30.0) as response:
-            text = response.read().decode()
-        head = f'headrace_{name}{{artifact="{VECTORS}"}} '
-        return next((int(float(line[len(head) :])) for line in text.splitlines() if line.startswith(head)), 0)
 
 
 class _Checker:

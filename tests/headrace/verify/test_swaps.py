@@ -68,7 +68,7 @@ def test_a_slate_is_right_by_the_version_it_names_and_by_no_other(editions: list
 
 @pytest.mark.slow
 def test_vectors_are_exchanged_under_requests_and_damaged_ones_refused() -> None:
-    outcome = verify_swaps(swaps=5, rate=30.0, items=400, users=100, quiet_s=1.0)
+    outcome = verify_swaps(swaps=5, rate=30.0, workers=2, items=400, users=100, quiet_s=1.0)
 
     assert outcome.is_correct, outcome
     assert (outcome.swaps, outcome.refused) == (5, 1)
