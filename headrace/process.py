@@ -94,6 +94,7 @@ def run_api(settings: Settings, number: int) -> None:
 
     from online.adapters.usearch_index import UsearchIndex
     from online.core.item_table import ItemTable
+    from online.core.policy_document import policies_for
     from online.vectors import read_vectors
     from online.world import World
     from serving.app import create_app
@@ -116,6 +117,7 @@ def run_api(settings: Settings, number: int) -> None:
         keys=settings.key_digests,
         publishable_keys=settings.publishable_key_digests,
         allowed_origins=settings.allowed_origins,
+        policies=policies_for(settings.values, settings.new_items),
     )
     worker = Worker(ports, World(ItemTable(partitions)))
     worker.start(ready_within_s=CATCH_UP_S)  # before it listens: others may serve the same port meanwhile

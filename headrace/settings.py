@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import fields
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,10 +15,12 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from online.adapters.pulsar_url import PULSAR_SCHEMES, parse_pulsar_url
+from online.core.value import Value
 
 STORE_SCHEMES = ("redis", "rediss", "unix")
 WAREHOUSE_SCHEMES = ("http", "https")
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+_OUTCOMES = frozenset(field.name for field in fields(Value))
 
 
 class SettingsError(Exception):
@@ -58,12 +62,32 @@ class Settings(BaseSettings):
         default=1800.0, description="Seconds of event time after which a slate's outcomes are learned"
     )
 
+    values: Annotated[dict[str, Value], NoDecode] = Field(
+        default={}, description="What click, cart and purchase are worth, by surface, as JSON; else 1, 3 and 10"
+    )
+    new_items: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], NoDecode] = Field(
+        default={}, description="Share of the draws that new items get, by surface, as JSON"
+    )
+
     @field_validator("api_keys", "publishable_keys", "allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return tuple(key for key in (part.strip() for part in value.split(",")) if key)
+
+    @field_validator("values", "new_items", mode="before")
+    @classmethod
+    def _by_surface(cls, value: object) -> object:
+        try:
+            given = json.loads(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"it is no JSON: {error}") from None
+        worths = given.values() if isinstance(given, dict) else ()
+        unknown = sorted({name for worth in worths if isinstance(worth, dict) for name in worth} - _OUTCOMES)
+        if unknown:
+            raise ValueError(f"outcomes are {', '.join(sorted(_OUTCOMES))}, not {', '.join(unknown)}")
+        return given
 
     @model_validator(mode="before")
     @classmethod

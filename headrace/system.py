@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import sys
 import urllib.request
 from dataclasses import dataclass
@@ -106,8 +107,13 @@ def joined(settings: Settings, *services: str) -> Settings:
 def environment(settings: Settings) -> dict[str, str]:
     """Return the settings as the environment of a child process."""
     document = settings.model_dump(mode="json")
-    texts = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in document.items()}
-    return {f"HEADRACE_{name.upper()}": text for name, text in texts.items()}
+    return {f"HEADRACE_{name.upper()}": _text(value) for name, value in document.items()}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def api_url(settings: Settings) -> str:

@@ -172,7 +172,14 @@ def recommend(
         caps=[] if limits is None else limits.most.tolist(),
         cap_groups=b"" if limits is None else limits.groups.tobytes(),
         as_of={"record": known.received, "updates": world.table.received},
+        values=_values(request),
     )
+
+
+def _values(request: SlateRequest) -> dict[str, float]:
+    """Return what outcomes are worth on the surface; nothing where that is the common opinion."""
+    value = request.policy.values.get(request.surface)
+    return {} if value is None else {"click": value.click, "cart": value.cart, "purchase": value.purchase}
 
 
 def _asked(world: World, request: SlateRequest) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from online.core.merge import known_together
 from online.core.partition import partition_of
-from online.core.policy_document import DEFAULT_POLICY, POLICIES
+from online.core.policy_document import DEFAULT_POLICY, POLICIES, Policy
 from online.core.record import UserRecord
 from online.core.rules.rule_set import CompiledRule, InvalidRule, compile_rule
 from online.pipeline import SlateRequest
@@ -67,7 +67,14 @@ def look_up(ask: RecommendIn, read: ReadRecords) -> Known:
 
 
 def resolve(
-    ask: RecommendIn, *, partitions: int, served_at: float, seed: int, suffix: str, user_agent: str = ""
+    ask: RecommendIn,
+    *,
+    partitions: int,
+    served_at: float,
+    seed: int,
+    suffix: str,
+    user_agent: str = "",
+    policies: Mapping[str, Policy] = POLICIES,
 ) -> SlateRequest:
     """Return the request as the ranking path reads it.
 
@@ -78,14 +85,15 @@ def resolve(
         seed: of the slot draws when the client gives none.
         suffix: what makes the recommendation id unique.
         user_agent: of the HTTP request, where there is one.
+        policies: by name.
 
     Raises:
         UnknownPolicy: there is no such policy.
         InvalidRule: its filter, or one of its boosts, is no condition on items.
     """
-    policy = POLICIES.get(ask.policy or DEFAULT_POLICY)
+    policy = policies.get(ask.policy or DEFAULT_POLICY)
     if policy is None:
-        raise UnknownPolicy(f"policy is one of {', '.join(sorted(POLICIES))}")
+        raise UnknownPolicy(f"policy is one of {', '.join(sorted(policies))}")
     key = request_key(ask)
     partition = partition_of(key or f"s{'/'.join(ask.session_items) or ask.item_id}", partitions)
     return SlateRequest(

@@ -199,6 +199,7 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     caps: list[int] = []  # most slots of each group that a rule caps
     cap_groups: bytes = b""
     as_of: dict[str, float] = {}  # `record`, `updates` -> the latest `received_at` of an event in what was read of it
+    values: dict[str, float] = {}  # what `click`, `cart` and `purchase` were worth; empty: the common values
 
     def sources_of(self, candidate: int) -> list[str]:
         """Return the names of the sources that found a candidate, in their order."""

@@ -114,6 +114,7 @@ def _resolved(worker: Worker, ask: RecommendIn, user_agent: str) -> SlateRequest
             seed=secrets.randbits(63),
             suffix=secrets.token_hex(8),
             user_agent=user_agent,
+            policies=worker.ports.policies,
         )
     except UnknownPolicy as error:
         raise Problem(422, "unknown_policy", str(error)) from None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from online.core.known import known
 from online.core.partition import USER, partition_of
+from online.core.policy_document import POLICIES, Policy
 from online.core.record import UserRecord
 from online.dead_letters import DeadLetters
 from online.ports import Artifact, ArtifactStore, EventLog, StateStore, Unavailable
@@ -45,6 +46,7 @@ class Ports:
     keys: frozenset[str] = frozenset()  # SHA-256 of the API keys; empty: no key is asked
     publishable_keys: frozenset[str] = frozenset()  # SHA-256 of the keys that web pages hold
     allowed_origins: tuple[str, ...] = ()  # whose pages may read the answers
+    policies: Mapping[str, Policy] = field(default_factory=lambda: POLICIES)
 
 
 class Worker:

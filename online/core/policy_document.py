@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from .policy import SlotPolicy
@@ -89,3 +90,32 @@ POLICIES = {
 }
 DEFAULT_POLICY, POPULARITY_POLICY, SIMILAR_POLICY = "personal-1", "popularity-1", "similar-1"
 GREEDY_POLICY, THOMPSON_POLICY = "greedy-1", "thompson-1"
+
+
+def policies_for(values: Mapping[str, Value], new_items: Mapping[str, float]) -> dict[str, Policy]:
+    """Return the policies as a shop wants its surfaces: what outcomes are worth there, and the budget of new items.
+
+    Values hold for every policy, budgets for those that explore by a learned ranker: a baseline stays what it is. What
+    a policy says of a surface itself comes first.
+
+    Raises:
+        ValueError: a budget is no share.
+
+    >>> policies = policies_for({"cart": Value(click=0.0)}, {"home": 0.1})
+    >>> policies["personal-1"].values["cart"].click, policies["personal-1"].slots_of("home").pool
+    (0.0, 0.1)
+    >>> policies["greedy-1"].slots_of("home").pool
+    0.0
+    """
+
+    def explores(policy: Policy) -> bool:
+        return policy.ranker == "learned" and policy.slots.epsilon > 0.0
+
+    return {
+        name: replace(
+            policy,
+            values={**values, **policy.values},
+            new_items={**new_items, **policy.new_items} if explores(policy) else policy.new_items,
+        )
+        for name, policy in POLICIES.items()
+    }

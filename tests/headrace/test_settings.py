@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from headrace.settings import Settings, SettingsError, load_settings, own_settings, without_secret
+from online.core.value import Value
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +65,33 @@ def test_origins_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADRACE_ALLOWED_ORIGINS", "https://shop.example, http://127.0.0.1:8080,http://[::1]:80")
 
     assert load_settings().allowed_origins == ("https://shop.example", "http://127.0.0.1:8080", "http://[::1]:80")
+
+
+def test_surfaces_have_values_and_budgets_by_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_VALUES", '{"cart": {"click": 0, "purchase": 5}}')
+    monkeypatch.setenv("HEADRACE_NEW_ITEMS", '{"home": 0.1}')
+
+    assert load_settings().values == {"cart": Value(0.0, 3.0, 5.0)}
+    assert load_settings().new_items == {"home": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "complaint"),
+    [
+        ("VALUES", '{"cart": {"clck": 1}}', "outcomes are cart, click, purchase, not clck"),
+        ("VALUES", '{"cart": {"click": -1}}', "outcomes are worth 0 or more"),
+        ("VALUES", "cart=1", "it is no JSON"),
+        ("VALUES", "[1]", "a valid dictionary"),
+        ("NEW_ITEMS", '{"home": 2}', "less than or equal to 1"),
+    ],
+)
+def test_what_surfaces_cannot_have_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, given: str, complaint: str
+) -> None:
+    monkeypatch.setenv(f"HEADRACE_{name}", given)
+
+    with pytest.raises(SettingsError, match=f"HEADRACE_{name}: .*{complaint}"):
+        load_settings()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])

@@ -12,6 +12,7 @@ from headrace.keys import KEYS_FILE, load_keys
 from headrace.settings import Settings, SettingsError, load_settings
 from headrace.supervisor import Service, Supervisor
 from headrace.system import FLOWS, answers, environment, joined, located, plan
+from online.core.value import Value
 
 REDIS, CLICKHOUSE = "redis://:key@host:6379/0", "http://user:key@host:8123/x"
 
@@ -67,6 +68,8 @@ def test_a_child_reads_the_settings_back_from_its_environment(tmp_path: Path, mo
         publishable_keys=("three",),
         allowed_origins=("https://shop.example", "https://other.example"),
         click_window_s=0.5,
+        values={"cart": Value(click=0.0)},
+        new_items={"home": 0.1},
     )
     filled = plan(given).settings
     monkeypatch.setenv("HEADRACE_API_KEYS", "of the parent")

@@ -13,9 +13,10 @@ from online.core.item_table import ItemTable
 from online.core.policy import SlotPolicy
 from online.core.policy_document import POLICIES, Policy
 from online.core.propensity import redrawn, slot_distributions
-from online.core.ranker import Ranker
+from online.core.ranker import Head, Ranker
 from online.core.record import TYPE_CODES, Touch, UserRecord
 from online.core.update import SessionTouch, Update
+from online.core.value import Value
 from online.pipeline import STATIC_ITEMS, SlateRequest, recommend
 from online.world import World
 from schemas.item import Item
@@ -316,6 +317,20 @@ def test_new_items_get_the_budget_of_their_surface() -> None:
     assert p[new] == pytest.approx([0.5 / 3] * 3, abs=1e-6)
     assert 60 < sum(shown(asked("home", seed))[0].startswith("new") for seed in range(200)) < 140
     assert (asked("cart").pool, asked("cart").pool_share) == (b"", 0.0)
+
+
+def test_what_outcomes_are_worth_on_the_surface_orders_the_slate_and_is_logged() -> None:
+    world, policy = shop(), replace(POLICY, values={"cart": Value(click=0.0, cart=0.0, purchase=1.0)})
+    clicks, purchases = np.zeros(len(NAMES)), np.zeros(len(NAMES))
+    clicks[INDEX["popularity"]], purchases[INDEX["popularity"]] = 1.0, -3.0  # bought is what is seldom clicked
+    world.ranker = Ranker("12", clicks, -2.0, heads={"purchase": Head(purchases, -4.0)})
+
+    home, cart = (recommend(world, request(policy=policy, surface=surface), record()) for surface in ("home", "cart"))
+
+    assert (home.values, cart.values) == ({}, {"click": 0.0, "cart": 0.0, "purchase": 1.0})
+    popularity = matrix(cart)[:, INDEX["popularity"]]
+    assert np.corrcoef(np.frombuffer(home.utilities), popularity)[0, 1] > 0.0
+    assert np.corrcoef(np.frombuffer(cart.utilities), popularity)[0, 1] < 0.0
 
 
 def test_thompson_sampling_moves_the_weights_as_the_slate_logs() -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from online.core.merge import absorb
 from online.core.partition import partition_of
-from online.core.policy_document import DEFAULT_POLICY, POLICIES
+from online.core.policy_document import DEFAULT_POLICY, POLICIES, policies_for
 from online.core.record import Forward, UserRecord
 from online.core.step import FoldConfig
+from online.core.value import Value
 from online.pipeline import SlateRequest
 from online.request import UnknownPolicy, look_up, request_key, resolve
 from schemas.slate import RecommendIn
@@ -92,6 +93,15 @@ def test_what_to_leave_out_is_handed_on() -> None:
 
     assert (request.item_id, request.exclude_item_ids) == ("a", ["b"])
     assert (request.exclude_seen, request.exclude_purchased, request.n) == (True, False, 3)
+
+
+def test_a_shop_has_policies_of_its_own() -> None:
+    policies = policies_for({"cart": Value(click=0.0)}, {"home": 0.2})
+    ask = RecommendIn(user_id="7")
+
+    request = resolve(ask, partitions=PARTITIONS, served_at=NOW, seed=5, suffix="abc", policies=policies)
+
+    assert (request.policy.values["cart"].click, request.slots.pool) == (0.0, 0.2)
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))
