@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from online.core.join import JOIN_VIEW, OPEN_SLATE, JoinFold
 from online.core.ranker import write_ranker
 from online.core.session import hash64
 from online.models.candidates import Candidates
-from online.models.learner import new_learner
+from online.models.learner import new_learner, side_by_side
 from online.ports import Artifact, ArtifactStore, Batch, EventLog, StateStore
 from online.world import RANKER, RANKER_FILE, ROOT_FILE
 
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 PUBLISH_S = 2.0
 STATE_FILE, LEARNED_FILE = "candidates.json", "learned.json"
-STATE_FILE_1 = "learner.json"  # of versions that had one learner
+STATE_FILE_1, ONLY_LEARNER_1 = "learner.json", "pointwise-1"  # of versions that had one learner
 LEARNED_SLATES = 8192  # more than one commit of the join closes
 
 
@@ -40,21 +41,31 @@ def join_view(*, state: StateStore, log: EventLog, partitions: int, window_s: fl
     return View(JOIN_VIEW, JoinFold.topics, range(partitions), fold, state=state, log=log)
 
 
-def ranker_view(*, artifacts: ArtifactStore, clock: Callable[[], float]) -> ArtifactView:
-    """Return the view that learns the ranker from examples and publishes it."""
-    return ArtifactView(RANKER, [(EXAMPLES, 0)], restored, artifacts=artifacts, every_s=PUBLISH_S, clock=clock)
+def ranker_view(*, artifacts: ArtifactStore, clock: Callable[[], float], active: str = "") -> ArtifactView:
+    """Return the view that learns the ranker from examples and publishes it; `active` as in `restored`.
+
+    Raises:
+        ValueError: there is no such candidate.
+    """
+    side_by_side(active)
+    restore = partial(restored, active=active)
+    return ArtifactView(RANKER, [(EXAMPLES, 0)], restore, artifacts=artifacts, every_s=PUBLISH_S, clock=clock)
 
 
-def restored(running: Artifact | None) -> Model:
-    """Return the ranker of a published version, or one that has learned nothing."""
+def restored(running: Artifact | None, active: str = "") -> Model:
+    """Return the ranker of a published version, or one that has learned nothing.
+
+    `active` names the candidate that serves, where that is not to be the one that has so far.
+    """
     if running is None:
-        return _RankerModel(Candidates(), [])
+        return _RankerModel(Candidates(side_by_side(active)), [])
     learned = msgspec.json.decode(running.files[LEARNED_FILE].read_bytes(), type=list[int])
     if STATE_FILE in running.files:
-        return _RankerModel(Candidates.from_state(running.files[STATE_FILE].read_bytes()), learned)
-    candidates = Candidates()
+        names = side_by_side(active) if active else ()
+        return _RankerModel(Candidates.from_state(running.files[STATE_FILE].read_bytes(), names), learned)
+    candidates = Candidates(side_by_side(active or ONLY_LEARNER_1))
     kept = running.files[STATE_FILE_1].read_bytes()
-    candidates.learners[candidates.active] = new_learner(candidates.active, kept)
+    candidates.learners[ONLY_LEARNER_1] = new_learner(ONLY_LEARNER_1, kept)
     return _RankerModel(candidates, learned)
 
 

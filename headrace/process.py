@@ -142,7 +142,7 @@ def run_learn_flow(settings: Settings, member: str) -> None:
     partitions = patiently(lambda: create_topics(log, settings.partitions))
     views: list[Step] = [
         join_view(state=state, log=log, partitions=partitions, window_s=settings.click_window_s),
-        ranker_view(artifacts=open_artifacts(settings), clock=time.time),
+        ranker_view(artifacts=open_artifacts(settings), clock=time.time, active=settings.ranker),
     ]
     keep("learn", views, settings, member, tick_s=TICK_S)
 

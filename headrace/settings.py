@@ -8,7 +8,7 @@ from dataclasses import fields
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -62,6 +62,9 @@ class Settings(BaseSettings):
         default=1800.0, description="Seconds of event time after which a slate's outcomes are learned"
     )
 
+    ranker: Literal[
+        "", "pointwise-1", "pointwise-2", "pairwise-1", "listwise-1", "listwise-2", "newton-1", "newton-2"
+    ] = Field(default="", description="Candidate that ranks; empty: the one that has so far, newton-2 in a new system")
     values: Annotated[dict[str, Value], NoDecode] = Field(
         default={}, description="What click, cart and purchase are worth, by surface, as JSON; else 1, 3 and 10"
     )

@@ -70,7 +70,8 @@ def relearn_models(ports: Ports, partitions: int, progress: Callable[[str], None
 
 def _relearned_ranker(ports: Ports, partitions: int, running: Artifact | None) -> tuple[Model, dict[str, str]]:
     until = None if running is None else running.lineage["positions"][f"{EXAMPLES}/0"]
-    model, last = learn.restored(None), START
+    active = "" if running is None else running.lineage.get("active", learn.ONLY_LEARNER_1)
+    model, last = learn.restored(None, active), START
     for batch in history(ports.log, ports.warehouse, EXAMPLES, 0, until):
         model.fold(batch)
         last = batch.messages[-1].position

@@ -69,7 +69,7 @@ def _ranker_different(examples: Sequence[Message], artifacts: ArtifactStore) -> 
         return int(bool(examples))
     until = running.lineage["positions"][f"{EXAMPLES}/0"]
     learned = [message for message in examples if message.position <= until]
-    model = learn.restored(None)
+    model = learn.restored(None, running.lineage["active"])
     model.fold(Batch(EXAMPLES, 0, learned))
     anew = (model.files() or {})[RANKER_FILE]
     assert isinstance(anew, bytes)

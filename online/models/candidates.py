@@ -21,7 +21,7 @@ from online.core.ranker import Ranker
 
 from .click_posterior import ClickPosterior
 from .examination import Examination, Slots
-from .learner import SIDE_BY_SIDE, Learner, new_learner
+from .learner import SIDE_BY_SIDE, Learner, new_learner, side_by_side
 from .lower_bound import LowerBound
 from .outcome_heads import OutcomeHeads
 from .progress import Progress, Quality, quality
@@ -48,6 +48,7 @@ class CandidatesState(msgspec.Struct):
     rows: int
     clicks: int
     corrections: int
+    active: str = "pointwise-1"  # which served before states said it
 
 
 class Candidates:
@@ -155,16 +156,19 @@ class Candidates:
                 rows=self.rows,
                 clicks=self.clicks,
                 corrections=self.corrections,
+                active=self.active,
             )
         )
 
     @classmethod
-    def from_state(cls, payload: bytes, names: Sequence[str] = SIDE_BY_SIDE) -> Self:
-        """Return the candidates of a state; they go on as if they had never stopped.
+    def from_state(cls, payload: bytes, names: Sequence[str] = ()) -> Self:
+        """Return the candidates of a state; they go on as if they had never stopped, the same one serving.
 
-        One that is new since starts from its prior, with nothing said of it.
+        One that is new since starts from its prior, with nothing said of it. `names` says otherwise which there are,
+        the first of them serving: what was said of the others against another one is forgotten.
         """
         kept = msgspec.json.decode(payload, type=CandidatesState)
+        names = names or side_by_side(kept.active)
         candidates = cls(names)
         for name in names:
             if name in kept.learners:
@@ -174,7 +178,8 @@ class Candidates:
         if kept.features == list(NAMES):
             candidates._posterior = ClickPosterior(len(NAMES), np.array(kept.precision))
         candidates.progress |= {name: one for name, one in kept.progress.items() if name in candidates.progress}
-        candidates.gains |= {name: one for name, one in kept.gains.items() if name in candidates.gains}
+        if candidates.active == kept.active:
+            candidates.gains |= {name: one for name, one in kept.gains.items() if name in candidates.gains}
         candidates.slates, candidates.rows = kept.slates, kept.rows
         candidates.clicks, candidates.corrections = kept.clicks, kept.corrections
         return candidates

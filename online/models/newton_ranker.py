@@ -13,17 +13,20 @@ from online.core.features import NAMES, PRIOR, PRIOR_INTERCEPT
 from online.core.ranker import Ranker
 
 from .slate_rows import SlateRows, probabilities
+from .surface_weights import SurfaceWeights, Weights
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class NewtonRankerConfig:
-    """Precision of each weight's prior, the share of what was known that a slate leaves, and the intercept's rate."""
+    """Precision of each weight's prior, the share of what was known that a slate leaves, and the rates of what takes
+    first-order steps: the intercept, and what a source is worth on a surface (0: the same on all)."""
 
     precision: float = 5.0
     memory: float = 0.9999
     intercept_rate: float = 0.02
+    surface_rate: float = 0.0
 
 
 class NewtonRankerState(msgspec.Struct):
@@ -33,6 +36,7 @@ class NewtonRankerState(msgspec.Struct):
     weights: list[float]
     precision: list[list[float]]
     intercept: float
+    by_surface: dict[str, Weights] = {}
 
 
 class NewtonRanker:
@@ -40,7 +44,8 @@ class NewtonRanker:
     Fisher information of the slates so far, as they fade.
 
     This is the extended Kalman filter of a multinomial logit (Ollivier, "Online natural gradient as a Kalman filter",
-    EJS 2018). All surfaces share its weights: a precision of theirs each would be a matrix more.
+    EJS 2018). A precision of each surface's own would be a matrix more: what its sources are worth beside the weights
+    that all share is learned by AdaGrad.
     """
 
     def __init__(self, config: NewtonRankerConfig) -> None:
@@ -48,6 +53,7 @@ class NewtonRanker:
         self._weights = PRIOR.copy()
         self._precision = self._prior
         self._intercept = PRIOR_INTERCEPT
+        self._surfaces = SurfaceWeights(config.surface_rate)
 
     @property
     def _prior(self) -> Floats:
@@ -55,7 +61,7 @@ class NewtonRanker:
 
     def log_odds(self, rows: SlateRows) -> Floats:
         """Return what it expects of each row (n,), in its slot; changes nothing."""
-        odds: Floats = rows.features @ self._weights + self._intercept
+        odds: Floats = rows.features @ self._surfaces.added_to(self._weights, rows.surface) + self._intercept
         return odds
 
     def learn_one(self, rows: SlateRows) -> None:
@@ -71,15 +77,17 @@ class NewtonRanker:
         self._precision = memory * self._precision + (1.0 - memory) * self._prior + information
         gradient = wanted.sum() * mean - wanted @ x
         self._weights -= np.linalg.solve(self._precision, gradient)
+        self._surfaces.step(rows.surface, gradient)
 
     def export(self, version: str) -> Ranker:
         """Return the served form of the weights so far."""
-        return Ranker(version, self._weights.copy(), self._intercept)
+        return Ranker(version, self._weights.copy(), self._intercept, crosses=self._surfaces.export())
 
     def state(self) -> bytes:
         """Return everything a restart needs."""
         precision, weights = self._precision.tolist(), self._weights.tolist()
-        return msgspec.json.encode(NewtonRankerState(list(NAMES), weights, precision, self._intercept))
+        by_surface = self._surfaces.state()
+        return msgspec.json.encode(NewtonRankerState(list(NAMES), weights, precision, self._intercept, by_surface))
 
     @classmethod
     def from_state(cls, payload: bytes, config: NewtonRankerConfig) -> Self:
@@ -91,4 +99,5 @@ class NewtonRanker:
         ranker._weights[here] = np.array(kept.weights)[there]
         ranker._precision[np.ix_(here, here)] = np.array(kept.precision)[np.ix_(there, there)]
         ranker._intercept = kept.intercept
+        ranker._surfaces = SurfaceWeights(config.surface_rate, kept.by_surface)
         return ranker

@@ -219,15 +219,33 @@ def test_a_damaged_pointer_to_the_newest_version_means_learning_from_the_start(
 
 
 def test_the_one_learner_of_an_older_version_goes_on_as_the_active_candidate(artifacts: FileArtifacts) -> None:
-    document = msgspec.json.decode(learned(*range(5)).learners[SIDE_BY_SIDE[0]].state())
+    document = msgspec.json.decode(learned(*range(5)).learners["pointwise-1"].state())
     document |= {"weights": {"popularity": 3.0}, "slates": 5, "rows": 15}
     files = {"learner.json": msgspec.json.encode(document), LEARNED_FILE: b"[]"}
     older = artifacts.publish(RANKER, files, {"positions": {}}, after=0)
 
-    ranker = (restored(older).files() or {})[RANKER_FILE]
+    model = restored(older)
+    ranker = (model.files() or {})[RANKER_FILE]
 
+    assert model.summary()["active"] == "pointwise-1"
     assert isinstance(ranker, bytes)
     assert read_ranker(ranker, "").weights[NAMES.index("popularity")] == 3.0
+
+
+def test_who_serves_goes_on_until_another_is_named(switched_log: Any, artifacts: FileArtifacts) -> None:
+    clock = Clock()
+    append(switched_log, *range(10))
+    for active in ("listwise-1", ""):
+        view = ranker_view(artifacts=artifacts, clock=clock, active=active)
+        view.adopt(0)
+        read_all(view, switched_log)
+        append(switched_log, *range(10, 20))
+        publish(view, clock)
+        assert newest(artifacts).lineage["active"] == "listwise-1"
+        assert "ndcg_gain" in newest(artifacts).lineage["candidates"][SIDE_BY_SIDE[0]]
+
+    with pytest.raises(ValueError, match="candidates for ranking are"):
+        ranker_view(artifacts=artifacts, clock=clock, active="nobody")
 
 
 def test_an_example_that_does_not_fit_is_passed_over(switched_log: Any, artifacts: FileArtifacts) -> None:

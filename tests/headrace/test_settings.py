@@ -8,6 +8,7 @@ import pytest
 
 from headrace.settings import Settings, SettingsError, load_settings, own_settings, without_secret
 from online.core.value import Value
+from online.models.learner import CANDIDATES
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,15 @@ def test_origins_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADRACE_ALLOWED_ORIGINS", "https://shop.example, http://127.0.0.1:8080,http://[::1]:80")
 
     assert load_settings().allowed_origins == ("https://shop.example", "http://127.0.0.1:8080", "http://[::1]:80")
+
+
+def test_any_candidate_may_be_named_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("", *CANDIDATES):
+        assert load_settings(ranker=name).ranker == name
+
+    monkeypatch.setenv("HEADRACE_RANKER", "best")
+    with pytest.raises(SettingsError, match="HEADRACE_RANKER: "):
+        load_settings()
 
 
 def test_surfaces_have_values_and_budgets_by_json(monkeypatch: pytest.MonkeyPatch) -> None:

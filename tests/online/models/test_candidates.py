@@ -8,7 +8,7 @@ from example_rows import planted_examples
 from online.core.example import PURCHASE, Example
 from online.core.features import INDEX, NAMES, PRIOR_INTERCEPT
 from online.models.candidates import POPULARITY, RATE, SERVED, Candidates
-from online.models.learner import SIDE_BY_SIDE
+from online.models.learner import SIDE_BY_SIDE, side_by_side
 from online.models.progress import quality
 from online.models.slate_rows import slate_rows
 
@@ -141,10 +141,22 @@ def test_restored_candidates_go_on_as_if_they_had_never_stopped(n: int) -> None:
 
 
 def test_a_candidate_that_is_new_since_starts_from_its_prior() -> None:
-    some = learned(planted_examples(10), Candidates(SIDE_BY_SIDE[:1]))
+    some = learned(planted_examples(10), Candidates(["pointwise-1"]))
 
     more = Candidates.from_state(some.state())
 
+    assert more.active == "pointwise-1"
     assert set(more.learners) == set(SIDE_BY_SIDE)
     assert more.learners["listwise-1"].state() == Candidates().learners["listwise-1"].state()
     assert more.learners["pointwise-1"].state() == some.learners["pointwise-1"].state()
+
+
+def test_where_another_serves_what_was_said_against_the_one_before_is_forgotten() -> None:
+    some = learned(planted_examples(100))
+
+    other = Candidates.from_state(some.state(), side_by_side("listwise-1"))
+
+    assert (some.active, other.active) == (SIDE_BY_SIDE[0], "listwise-1")
+    assert some.gains["pointwise-1"].n > 0
+    assert {name: gain.n for name, gain in other.gains.items()} == dict.fromkeys(set(SIDE_BY_SIDE) - {"listwise-1"}, 0)
+    assert other.learners["listwise-1"].state() == some.learners["listwise-1"].state()

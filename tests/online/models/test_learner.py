@@ -8,6 +8,7 @@ import pytest
 from example_rows import clicked_example, planted_examples
 
 from online.core.features import INDEX, NAMES, PRIOR, PRIOR_INTERCEPT
+from online.core.ranker import CROSSED
 from online.models.learner import CANDIDATES, SIDE_BY_SIDE, Learner, new_learner
 from online.models.progress import quality
 from online.models.slate_rows import slate_rows
@@ -60,6 +61,20 @@ def test_the_slot_takes_its_part_so_that_a_clicked_first_slot_proves_little(name
 
     position = INDEX["position"]
     assert first.export("").weights[position] > PRIOR[position] > last.export("").weights[position]
+
+
+@pytest.mark.parametrize("name", SIDE_BY_SIDE)
+def test_a_source_that_earns_clicks_on_one_surface_only_weighs_more_there(name: str) -> None:
+    learner = new_learner(name)
+    on_item = planted_examples(600, taste=CROSSED[0], surface="item")
+    for pair in zip(on_item, planted_examples(600, seed=9), strict=True):
+        for one in pair:
+            learner.learn_one(slate_rows(one))
+
+    exported, at = learner.export("1"), NAMES.index(CROSSED[0])
+    assert exported.weights_on("item")[at] > exported.weights_on("home")[at] + 0.5
+    restored = new_learner(name, learner.state())
+    assert restored.export("1").weights_on("item").tolist() == exported.weights_on("item").tolist()
 
 
 @pytest.mark.parametrize("n", [0, 1, 100])
