@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
@@ -168,7 +168,11 @@ class View:
         self._send(tenure, checkpoint)
 
     def _write(
-        self, tenure: _Tenure, writes: Writes, checkpoint: Checkpoint, perishable: Perishable | None = None
+        self,
+        tenure: _Tenure,
+        writes: Writes,
+        checkpoint: Checkpoint,
+        perishable: Mapping[str, Perishable] | None = None,
     ) -> None:
         payload = encode_checkpoint(checkpoint)
         retried(self._state.commit, self.name, tenure.partition, tenure.generation, writes, payload, perishable)

@@ -162,10 +162,10 @@ class Claim(NamedTuple):
 
 
 class Perishable(NamedTuple):
-    """Records of a commit, by family, that are garbage once `ttl_s` seconds pass without another write of them."""
+    """Records of a family in a commit that are garbage once `ttl_s` seconds pass without another write of them."""
 
     ttl_s: int
-    keys: Mapping[str, Collection[str]]
+    keys: Collection[str]
 
 
 class StateStore(Protocol):
@@ -226,11 +226,11 @@ class StateStore(Protocol):
         generation: int,
         writes: Mapping[str, Mapping[str, bytes | None]],
         checkpoint: bytes,
-        perishable: Perishable | None = None,
+        perishable: Mapping[str, Perishable] | None = None,
     ) -> None:
         """Write records (family -> key -> value, None deletes) and the checkpoint in one atomic step.
 
-        Those that are `perishable` the store may forget after their time; it need not.
+        Those that are `perishable` (by family) the store may forget after their time; it need not.
 
         Raises:
             Fenced: another owner has claimed the partition; nothing was written.

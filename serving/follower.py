@@ -12,7 +12,7 @@ import msgspec
 
 from online.core.catalogue import CATALOGUE_VIEW, ITEM_DOCUMENT, ITEMS
 from online.core.checkpoint import decode_checkpoint
-from online.core.expiry import EXPIRY_S, is_over
+from online.core.expiry import ITEM_EXPIRY_S, is_over
 from online.core.item_stats import decode_item_stats
 from online.core.partition import ITEM
 from online.core.update import UPDATES, decode_update
@@ -108,7 +108,7 @@ class Follower:
             for item_id, payload in self._state.scan(partition, ITEM):
                 with _skipping(f"statistics of {item_id}"):
                     stats = decode_item_stats(payload)
-                    if not is_over(stats.received, self._clock(), EXPIRY_S):
+                    if not is_over(stats.received, self._clock(), ITEM_EXPIRY_S):
                         table.put_statistics(partition, item_id, stats)
         self._after = {(ITEMS, 0): checkpoint.positions.get(ITEMS, START), (UPDATES, 0): START}
 

@@ -22,12 +22,11 @@ from online.core.checkpoint import (
     decode_checkpoint,
     encode_checkpoint,
 )
-from online.core.expiry import EXPIRY_S
 from online.core.garbage import kept, latest, perishable
 from online.core.item_stats import ItemStats, decode_item_stats
 from online.core.partition import ITEM
 from online.core.update import UPDATES, Update, encode_update
-from online.ports import Fenced, Perishable
+from online.ports import Fenced
 from replay.refold import differing
 
 BESIDE = "rebuild"  # the view under which rebuilt records are written beside the living ones
@@ -139,7 +138,7 @@ class _Rebuild:
         for at in range(0, len(keys), CHUNK):
             some = {key: records.get(key) for key in keys[at : at + CHUNK]}
             beside = f"{family}~{BESIDE}"
-            garbage = Perishable(2 * EXPIRY_S, {beside: perishable(family, some)})
+            garbage = {beside: perishable(family, some)}
             self._ports.state.commit(BESIDE, self._target.partition, owner, {beside: some}, b"", garbage)
 
     def _exchange(self, owner: int, families: Mapping[str, str]) -> bool:

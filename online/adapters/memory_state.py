@@ -71,7 +71,7 @@ class MemoryState:
         generation: int,
         writes: Mapping[str, Mapping[str, bytes | None]],
         checkpoint: bytes,
-        perishable: Perishable | None = None,
+        perishable: Mapping[str, Perishable] | None = None,
     ) -> None:
         with self._lock:
             if self._generations.get((view, partition)) != generation:

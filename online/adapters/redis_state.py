@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from online.ports import Claim, Fenced, Perishable
@@ -15,14 +15,16 @@ from .redis_client import KEY_PREFIX, answering, connect
 _COMMIT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2])
-local at = 4
+local at = 3
 for family = 3, #KEYS do
+    local ttl = ARGV[at]
+    at = at + 1
     for step, command in ipairs({'HSET', 'HSETEX', 'HDEL'}) do
         local begin, stop = at + 1, at + tonumber(ARGV[at])
         for i = begin, stop, 4000 do
             local last = math.min(i + 3999, stop)
             if command == 'HSETEX' then
-                redis.call(command, KEYS[family], 'EX', ARGV[3], 'FIELDS', (last - i + 1) / 2, unpack(ARGV, i, last))
+                redis.call(command, KEYS[family], 'EX', ttl, 'FIELDS', (last - i + 1) / 2, unpack(ARGV, i, last))
             else
                 redis.call(command, KEYS[family], unpack(ARGV, i, last))
             end
@@ -73,7 +75,7 @@ return members
 """
 
 
-_NOTHING = Perishable(0, {})
+_NOTHING = Perishable(0, ())
 
 
 class RedisState:
@@ -148,15 +150,14 @@ class RedisState:
         generation: int,
         writes: Mapping[str, Mapping[str, bytes | None]],
         checkpoint: bytes,
-        perishable: Perishable | None = None,
+        perishable: Mapping[str, Perishable] | None = None,
     ) -> None:
-        if perishable is None or not self.forgets():
-            perishable = _NOTHING
+        passing = perishable if perishable and self.forgets() else {}
         keys = [_generation(view, partition), _checkpoint(view, partition)]
-        arguments: list[str | bytes | int] = [generation, checkpoint, perishable.ttl_s]
+        arguments: list[str | bytes | int] = [generation, checkpoint]
         for family, records in writes.items():
             keys.append(_family(partition, family))
-            arguments += _changes(records, set(perishable.keys.get(family, ())))
+            arguments += _changes(records, passing.get(family, _NOTHING))
         with answering():
             is_owner = self._redis.eval(_COMMIT, len(keys), *keys, *arguments)
         if not is_owner:
@@ -192,17 +193,18 @@ class RedisState:
         self._redis.close()
 
 
-def _changes(records: Mapping[str, bytes | None], perishable: Container[str]) -> list[str | bytes | int]:
+def _changes(records: Mapping[str, bytes | None], perishable: Perishable) -> list[str | bytes | int]:
     """Return a family's arguments of `_COMMIT`."""
     kept: list[str | bytes | int] = []
     passing: list[str | bytes | int] = []
     gone: list[str | bytes | int] = []
+    perish = set(perishable.keys)
     for name, value in records.items():
         if value is None:
             gone.append(name)
         else:
-            (passing if name in perishable else kept).extend((name, value))
-    return [len(kept), *kept, len(passing), *passing, len(gone), *gone]
+            (passing if name in perish else kept).extend((name, value))
+    return [perishable.ttl_s, len(kept), *kept, len(passing), *passing, len(gone), *gone]
 
 
 def _family(partition: int, family: str) -> str:

@@ -101,7 +101,7 @@ class Folded(NamedTuple):
 
     writes: Writes
     outbox: list[Outgoing]
-    perishable: Perishable | None = None
+    perishable: Mapping[str, Perishable] | None = None  # by family
     robot_events: int = 0
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from .record import UserRecord
 
 EXPIRY_S = 90 * 86_400
+ITEM_EXPIRY_S = 730 * 86_400
+"""Of item aggregates: a shop has few items beside its users, and where little happens, years say what is popular."""
 
 
 def is_over(touched: float, now: float, expiry_s: float) -> bool:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
-from .expiry import EXPIRY_S, is_over, is_perishable
+from online.ports import Perishable
+
+from .expiry import EXPIRY_S, ITEM_EXPIRY_S, is_over, is_perishable
 from .item_stats import decode_item_stats
 from .partition import ITEM, USER
 from .record import decode_record
 
+_EXPIRY_S = {USER: EXPIRY_S, ITEM: ITEM_EXPIRY_S}
 
-def perishable(family: str, records: Mapping[str, bytes | None]) -> Collection[str]:
-    """Return the keys of those of a family's records that a store may forget once they are gone.
 
-    >>> perishable("item", {"a": b""}), perishable("item_document", {"a": b""})
+def perishable(family: str, records: Mapping[str, bytes | None]) -> Perishable:
+    """Return those of a family's records that a store may forget once they are gone, and when.
+
+    >>> perishable("item", {"a": b""}).keys, perishable("item_document", {"a": b""}).keys
     (dict_keys(['a']), [])
     """
+    ttl_s = 2 * _EXPIRY_S.get(family, 0)
     if family == ITEM:
-        return records.keys()
+        return Perishable(ttl_s, records.keys())
     if family != USER:
-        return []
+        return Perishable(ttl_s, [])
     stored = {key: decode_record(payload) for key, payload in records.items() if payload is not None}
-    return [key for key, record in stored.items() if is_perishable(record)]
+    return Perishable(ttl_s, [key for key, record in stored.items() if is_perishable(record)])
 
 
 def latest(family: str, records: Mapping[str, bytes]) -> float:
@@ -43,7 +48,8 @@ def kept(family: str, records: Mapping[str, bytes], now: float) -> dict[str, byt
     >>> kept("user", {"u1": encode_record(UserRecord(received=5.0))}, now=9.0 + EXPIRY_S)
     {}
     """
-    return {key: payload for key, payload in records.items() if not is_over(_received(family, payload), now, EXPIRY_S)}
+    expiry_s = _EXPIRY_S.get(family, 0)
+    return {key: payload for key, payload in records.items() if not is_over(_received(family, payload), now, expiry_s)}
 
 
 def _received(family: str, payload: bytes) -> float:

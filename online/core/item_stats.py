@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from .decay import Decay, Weights
-from .expiry import EXPIRY_S
+from .expiry import ITEM_EXPIRY_S
 from .influence import WHOLE
 
 
@@ -41,7 +41,7 @@ def count_item(
     landmark: float,
     decay: Decay,
     received_at: float,
-    expiry_s: float = EXPIRY_S,
+    expiry_s: float = ITEM_EXPIRY_S,
     shares: Weights = WHOLE,
 ) -> None:
     """Absorb one event on the item. `factors` are `decay.at(time, landmark)`, `weight` the event's value, and `shares`

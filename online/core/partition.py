@@ -146,7 +146,10 @@ class PartitionFold:
         if items or touches:
             outbox.insert(0, (UPDATES, 0, pack_update(self.partition, seq, items, touches)))
         changed = self._users.take_changed()
-        perishable = Perishable(2 * self.config.expiry_s, {USER: _perishing(changed), ITEM: items.keys()})
+        perishable = {
+            USER: Perishable(2 * self.config.expiry_s, _perishing(changed)),
+            ITEM: Perishable(2 * self.config.item_expiry_s, items.keys()),
+        }
         robot_events, self._robot_events = self._robot_events, 0
         return Folded({USER: _encoded(changed), ITEM: items}, outbox, perishable, robot_events)
 
@@ -200,7 +203,7 @@ class PartitionFold:
                 landmark=landmark,
                 decay=config.decay,
                 received_at=event.received_at,
-                expiry_s=config.expiry_s,
+                expiry_s=config.item_expiry_s,
                 shares=counted(record, item.item_id, weight, own_factors, config),
             )
 

@@ -14,7 +14,7 @@ from schemas.event import WEIGHTS, Event, EventItem
 from schemas.user import User
 
 from .decay import Decay, Weights
-from .expiry import EXPIRY_S
+from .expiry import EXPIRY_S, ITEM_EXPIRY_S
 from .record import DEDUP_BYTES, ID_BYTES, TYPE_CODES, Touch, UserRecord
 from .robots import notice
 from .session import LATENESS_S, digest64, hash64, join_by_time
@@ -62,6 +62,7 @@ class FoldConfig:
     influence: float = 20.0
     dedup_horizon_s: int = 7 * 86_400
     expiry_s: int = EXPIRY_S
+    item_expiry_s: int = ITEM_EXPIRY_S
 
     @cached_property
     def heaviest(self) -> float:

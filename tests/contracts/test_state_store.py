@@ -110,7 +110,7 @@ def test_dropped_views_start_over_and_keep_fencing(state: StateStore, view: str)
 def test_perishable_records_are_there_for_their_time(state: StateStore, view: str) -> None:
     generation = state.claim(view, 0).generation
     records: dict[str, bytes | None] = {f"key-{i}": b"%d" % i for i in range(3000)}
-    perishable = Perishable(60, {view: [f"key-{i}" for i in range(0, 3000, 2)]})
+    perishable = {view: Perishable(60, [f"key-{i}" for i in range(0, 3000, 2)])}
     state.commit(view, 0, generation, {view: records, f"{view}x": {"a": b"1"}}, b"c1", perishable)
     state.commit(view, 0, generation, {view: {"key-0": None, "key-1": None}}, b"c2", perishable)
 
@@ -123,10 +123,10 @@ def test_redis_forgets_what_has_perished_and_nothing_else(
 ) -> None:
     state = open_state(redis_url)
     generation = state.claim(view, 0).generation
-    perishable = Perishable(1, {view: ["a", "b", "c"]})
+    perishable = {view: Perishable(1, ["a", "b", "c"])}
     state.commit(view, 0, generation, {view: {"a": b"1", "b": b"1", "c": b"1", "d": b"1"}}, b"c1", perishable)
     state.commit(view, 0, generation, {view: {"b": b"2"}}, b"c2")  # it has become one that stays
-    state.commit(view, 0, generation, {view: {"c": b"2"}}, b"c3", Perishable(60, {view: ["c"]}))
+    state.commit(view, 0, generation, {view: {"c": b"2"}}, b"c3", {view: Perishable(60, ["c"])})
     assert state.get(0, view, "a") == b"1"
 
     eventually(lambda: state.get(0, view, "a") is None)

@@ -26,7 +26,7 @@ class Partition:
     """A partition and the store its records are in."""
 
     def __init__(self, expiry_s: int = EXPIRY_S) -> None:
-        self.config = FoldConfig(expiry_s=expiry_s)
+        self.config = FoldConfig(expiry_s=expiry_s, item_expiry_s=expiry_s)
         self.stored: dict[str, dict[str, bytes]] = {USER: {}, ITEM: {}}
         self.sent: list[Any] = []
         self.restart()
@@ -45,8 +45,11 @@ class Partition:
             for family, records in folded.writes.items():
                 self.stored[family].update({key: value for key, value in records.items() if value is not None})
             if folded.perishable is not None:
-                assert folded.perishable.ttl_s == 2 * self.config.expiry_s
-                self.perishable = folded.perishable.keys
+                lives = {USER: self.config.expiry_s, ITEM: self.config.item_expiry_s}
+                assert {family: of.ttl_s for family, of in folded.perishable.items()} == {
+                    f: 2 * s for f, s in lives.items()
+                }
+                self.perishable = {family: of.keys for family, of in folded.perishable.items()}
         return self
 
     def collect(self, now: float) -> None:
