@@ -13,7 +13,7 @@ from online.core.leaning import Leaning, apportioned
 from online.core.policy_document import SOURCES
 from online.core.record import UserRecord
 from online.core.toplists import Toplist, Toplists
-from online.models.session_candidates import distinct, session_candidates
+from online.models.session_candidates import SessionCandidates, distinct, lasting_features, session_candidates
 from online.vectors import Vectors
 from online.world import World
 
@@ -39,12 +39,10 @@ class Query:
     now: float
 
 
-def _session_sources(world: World, query: Query) -> dict[str, tuple[Rows, Scores]]:
-    """Find what session-kNN and rules name, and the best of both by the blend, with their likelihood to be next."""
-    if not len(query.session_rows):
-        return dict.fromkeys(SESSION_SOURCES, _none())
-    context = distinct(query.session_rows)
-    found = session_candidates(
+def _in_session(world: World, query: Query, context: Rows) -> SessionCandidates | None:
+    if not len(context):
+        return None
+    return session_candidates(
         world.sessions,
         world.rules,
         context,
@@ -52,6 +50,10 @@ def _session_sources(world: World, query: Query) -> dict[str, tuple[Rows, Scores
         now=query.now,
         own=query.record.session_key or None,
     )
+
+
+def _session_sources(world: World, found: SessionCandidates, context: Rows) -> dict[str, tuple[Rows, Scores]]:
+    """Return what session-kNN and rules name, and the best of both by the blend, with their likelihood to be next."""
     utilities = world.blend.utilities(found.features, len(context))
     best = np.argsort(-utilities, kind="stable")
     ranked = {
@@ -66,6 +68,14 @@ def _behind(current: np.int32, rows: Rows, scores: Scores) -> tuple[Rows, Scores
     """Return the best but the item a session is at, which is shown to nobody."""
     is_other = rows != current
     return rows[is_other][:PER_RETRIEVER], scores[is_other][:PER_RETRIEVER]
+
+
+def _odds(world: World, found: SessionCandidates, context: Rows, rows: Rows) -> Scores:
+    """Return how likely rows are to be next by the blend: log-odds to the likeliest. The present item is not."""
+    odds = world.blend.utilities(lasting_features(found, rows, world.sessions), len(context))
+    odds[rows == context[-1]] = -np.inf
+    best = odds.max(initial=-np.inf)
+    return odds - best if np.isfinite(best) else odds
 
 
 def _nearest(world: World, vectors: Vectors, direction: NDArray[np.float32]) -> tuple[Rows, Scores]:
@@ -133,7 +143,11 @@ RETRIEVERS: dict[str, Callable[[World, Toplists, Query], tuple[Rows, Scores]]] =
 
 def retrieve(world: World, tops: Toplists, query: Query, names: Sequence[str]) -> Retrieved:
     """Return the union of the named retrievers' candidates, each row once, in order of row."""
-    together = _session_sources(world, query) if set(SESSION_SOURCES) & set(names) else {}
+    context = distinct(query.session_rows)
+    in_session = _in_session(world, query, context) if set(SESSION_SOURCES) & set(names) else None
+    together = dict.fromkeys(SESSION_SOURCES, _none())
+    if in_session is not None:
+        together = _session_sources(world, in_session, context)
     vectors = world.vectors if "vectors" in names else None
     direction = vectors.query(query.record, query.session_items) if vectors is not None else None
     together["vectors"] = _none() if vectors is None or direction is None else _nearest(world, vectors, direction)
@@ -144,7 +158,10 @@ def retrieve(world: World, tops: Toplists, query: Query, names: Sequence[str]) -
         at, column = np.searchsorted(rows, own)[::-1], COLUMN[name]  # backwards: a row named twice has its better rank
         union.ranks[at, column] = np.arange(len(own), 0, -1)
         union.scores[at, column] = values[::-1]
-    if vectors is not None and direction is not None:  # an item is no less near for another retriever having found it
+    # An item is no less likely, and no less near, for another retriever having found it.
+    if in_session is not None:
+        union.odds[:] = _odds(world, in_session, context, union.rows)
+    if vectors is not None and direction is not None:
         items = [world.table.ids.names[row] for row in union.rows.tolist()]
         union.scores[:, COLUMN["vectors"]] = vectors.cosines(items, direction)
     return union

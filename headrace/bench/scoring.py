@@ -111,7 +111,7 @@ def _scenes(stream: Stream, history: int) -> list[Scene]:
         found = retrieve(world, tops, query, SOURCES)
         if len(found.rows) < CANDIDATES:
             found = found.joined(Retrieved.unsourced(np.setdiff1d(filler, found.rows)[:CANDIDATES].astype(np.int32)))
-        kept = Retrieved(found.rows[:CANDIDATES], found.scores[:CANDIDATES], found.ranks[:CANDIDATES])
+        kept = Retrieved._make(column[:CANDIDATES] for column in found)
         scenes.append(Scene(world.table, rates, kept, record, rows, now))
         if len(scenes) == REQUESTS:
             break

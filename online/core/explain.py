@@ -17,6 +17,7 @@ _REASONS = {
     "session_blend_score": ("seen_together", "Often seen together with {item}"),
     "session_blend_rank": ("seen_together", "Often seen together with {item}"),
     "rules_rank": ("seen_together", "Often seen together with {item}"),
+    "session_odds": ("seen_together", "Often seen together with {item}"),
     "vectors_score": ("similar", "Similar to {item}"),
     "last_category": ("same_category", "In the same category as {item}"),
     "item_affinity": ("your_item", "You have shown interest in it"),
@@ -34,6 +35,8 @@ _REASONS = {
 _NO_REASON = ("catalogue", "From the catalogue")
 _FOLLOWS = frozenset(name for name, (_, text) in _REASONS.items() if "{item}" in text)
 _COLUMNS = [INDEX[name] for name in _REASONS]
+_ODDS = list(_REASONS).index("session_odds")
+_TOGETHER = [INDEX[name] for name in ("session_knn_rank", "rules_rank")]  # of what sessions have had together
 TELLING = 0.05  # a feature below says nothing true: everything is a little new, or a little popular
 
 Reason = dict[str, str | None]
@@ -46,11 +49,13 @@ def reasons_of(slate: Slate, table: ItemTable, ranker: Ranker) -> list[Reason]:
     """
     if not slate.slots:
         return []
-    features = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))[:, _COLUMNS]
+    every = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))
+    features = every[:, _COLUMNS]
     chosen = features[slate.slots]  # (slots, reasons)
     lift = np.where(
         chosen >= TELLING, (chosen - features.mean(axis=0)) * ranker.weights_on(slate.surface)[_COLUMNS], -np.inf
     )
+    lift[~every[slate.slots][:, _TOGETHER].any(axis=1), _ODDS] = -np.inf
     if not slate.session_items:
         lift[:, [i for i, name in enumerate(_REASONS) if name in _FOLLOWS]] = -np.inf
     names = list(_REASONS)

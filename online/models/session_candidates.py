@@ -96,6 +96,21 @@ def session_candidates(
     return SessionCandidates(rows, x, by_knn, scores, followers.rows[order], ahead[order])
 
 
+def lasting_features(found: SessionCandidates, rows: NDArray[np.int32], knn: SessionKnn) -> NDArray[np.float64]:
+    """Return the features (len(rows), len(FEATURES)) of any rows, candidates or not, without their recent clicks.
+
+    What is popular of late is so for everybody and not for the session; those who compare other items with its
+    candidates weigh it by themselves.
+    """
+    x = np.zeros((len(rows), len(FEATURES)))
+    x[:, _SESSIONS] = np.log1p(knn.session_counts(rows))
+    at = np.minimum(np.searchsorted(found.rows, rows), len(found.rows) - 1)
+    is_found = found.rows[at] == rows
+    x[is_found] = found.features[at[is_found]]
+    x[:, _RECENT] = 0.0
+    return x
+
+
 _CONTEXT = 20  # of a session's latest items, these are candidates
 
 

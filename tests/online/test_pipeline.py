@@ -260,8 +260,11 @@ def test_the_stopwatch_is_told_of_every_stage_in_order() -> None:
 
 
 def test_a_diverse_slate_spreads_over_categories() -> None:
+    world = shop()
+    world.ranker = Ranker("1", np.eye(len(NAMES))[INDEX["last_category"]], 0.0)
+
     def categories(diversity: float) -> int:
-        slate = recommend(shop(), request(n=6, tau=0.01, epsilon=0.0, diversity=diversity, item_id="i0"), None)
+        slate = recommend(world, request(n=6, tau=0.01, epsilon=0.0, diversity=diversity, item_id="i0"), None)
         return len({int(item[1:]) % 3 for item in shown(slate)})
 
     assert categories(0.0) == 1

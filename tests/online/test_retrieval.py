@@ -16,6 +16,7 @@ from online.core.policy_document import SOURCES
 from online.core.record import UserRecord
 from online.core.toplists import Toplists
 from online.core.update import SessionTouch, Update
+from online.models.session_candidates import FEATURES
 from online.retrieval import PER_RETRIEVER, Query, retrieve
 from online.vectors import Vectors
 from online.world import World
@@ -233,10 +234,24 @@ def test_ranks_follow_each_retrievers_own_order_and_a_row_named_twice_keeps_the_
 
 
 def test_source_sets_of_more_than_eight_sources_take_another_byte() -> None:
-    found = Retrieved(np.arange(2, dtype=np.int32), np.zeros((2, 9)), np.zeros((2, 9), np.int32))
+    found = Retrieved(np.arange(2, dtype=np.int32), np.zeros((2, 9)), np.zeros((2, 9), np.int32), np.zeros(2))
     found.ranks[0, 1] = found.ranks[1, 8] = 3
 
     assert found.source_bits().tolist() == [[2, 0], [0, 1]]
+
+
+def test_the_session_tells_how_likely_a_candidate_is_whoever_found_it(world: World) -> None:
+    found = ask(world, "session_blend", "popular", session="a")
+
+    odds = dict(zip((world.table.ids.names[row] for row in found.rows), found.odds.tolist(), strict=True))
+    assert odds["d"] == 0.0 > max(odds[name] for name in "bce")  # what came with a
+    assert np.isneginf(odds["a"])
+    assert np.isfinite([odds[name] for name in "bce"]).all()
+    world.blend.weights[0, FEATURES.index("sessions")] = 1.0
+    odds = dict(zip("abcde", ask(world, "session_blend", "popular", session="a").odds.tolist(), strict=True))
+    assert odds["b"] > odds["c"]  # that no session has had
+    for others in (ask(world, "session_blend", "popular", session=""), ask(world, "popular", session="a")):
+        assert np.isneginf(others.odds).all()
 
 
 def test_vectors_tell_how_near_a_candidate_is_whoever_found_it(world: World) -> None:

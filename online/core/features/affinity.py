@@ -15,11 +15,11 @@ _BY_FACET: tuple[State, ...] = ("record", "catalogue")
 
 FEATURES = (
     Feature("item_affinity", 0.3, "share", _OWN, "behavioural"),
-    Feature("category_recent", 0.4, "share", _BY_FACET, "behavioural"),  # an item's categories add up
-    Feature("category_lasting", 0.4, "share", _BY_FACET, "behavioural"),
-    Feature("brand_recent", 0.4, "share", _BY_FACET, "behavioural"),
-    Feature("brand_lasting", 0.4, "share", _BY_FACET, "behavioural"),
-    Feature("price_tier_lasting", 0.3, "share", _BY_FACET, "behavioural"),
+    Feature("category_recent", 0.1, "share", _BY_FACET, "behavioural"),  # an item's categories add up
+    Feature("category_lasting", 0.1, "share", _BY_FACET, "behavioural"),
+    Feature("brand_recent", 0.2, "share", _BY_FACET, "behavioural"),
+    Feature("brand_lasting", 0.2, "share", _BY_FACET, "behavioural"),
+    Feature("price_tier_lasting", 0.15, "share", _BY_FACET, "behavioural"),
 )
 
 

@@ -21,12 +21,13 @@ class Retrieved(NamedTuple):
     rows: NDArray[np.int32]  # (c,)
     scores: NDArray[np.float64]  # (c, s), 0 where a source did not find the candidate
     ranks: NDArray[np.int32]  # (c, s), 1 for a source's best, 0 where it did not find the candidate
+    odds: NDArray[np.float64]  # (c,) log-odds to be next in the session, the likeliest 0; −inf where not known
 
     @classmethod
     def unsourced(cls, rows: NDArray[np.int32]) -> Retrieved:
         """Return candidates that no source has found."""
         shape = (len(rows), len(SOURCES))
-        return cls(rows, np.zeros(shape), np.zeros(shape, np.int32))
+        return cls(rows, np.zeros(shape), np.zeros(shape, np.int32), np.full(len(rows), -np.inf))
 
     def joined(self, others: Retrieved) -> Retrieved:
         """Return these candidates followed by others."""
@@ -34,6 +35,7 @@ class Retrieved(NamedTuple):
             np.concatenate([self.rows, others.rows]),
             np.concatenate([self.scores, others.scores]),
             np.concatenate([self.ranks, others.ranks]),
+            np.concatenate([self.odds, others.odds]),
         )
 
     def source_bits(self) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ FEATURES = (
     Feature("session_category", 0.0, "share", (*_SESSION, "catalogue"), "behavioural"),  # of the session's items
     Feature("session_brand", 0.0, "share", (*_SESSION, "catalogue"), "behavioural"),
     Feature("session_length", 0.0, "log", _SESSION, "behavioural"),
-    Feature("last_category", 0.5, "flag", (*_SESSION, "catalogue"), "behavioural"),  # that of the session's last item
+    Feature("last_category", 0.0, "flag", (*_SESSION, "catalogue"), "behavioural"),  # that of the session's last item
 )
 
 

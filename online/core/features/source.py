@@ -11,14 +11,12 @@ from .feature import Feature, Group, Kind, PolicyClass, State
 from .scene import Scene
 
 _SCORED: dict[str, tuple[Kind, float]] = {
-    "session_knn": ("share", 1.2),
-    "vectors": ("cosine", 0.8),
+    "session_knn": ("share", 0.0),
+    "vectors": ("cosine", 0.6),
     "audience": ("share", 0.5),
-    "session_blend": ("share", 0.8),
+    "session_blend": ("share", 0.0),
 }
 """Sources whose scores tell more than their order: what the score becomes, and its prior."""
-
-_RANK_PRIORS = {"session_knn": 0.6}
 
 _READS: dict[str, tuple[State, ...]] = {
     "session_knn": ("request", "record", "sessions"),
@@ -37,11 +35,11 @@ def _policy(source: str) -> PolicyClass:
 
 FEATURES = (
     *(Feature(f"{s}_score", prior, kind, _READS[s], _policy(s)) for s, (kind, prior) in _SCORED.items()),
-    *(
-        Feature(f"{s}_rank", _RANK_PRIORS.get(s, 0.0), "reciprocal", _READS.get(s, _LISTED), _policy(s))
-        for s in SOURCES
-    ),
+    *(Feature(f"{s}_rank", 0.0, "reciprocal", _READS.get(s, _LISTED), _policy(s)) for s in SOURCES),
+    Feature("session_odds", 1.2, "log_share", _READS["session_blend"], "behavioural"),
 )
+ODDS_RANGE = 10.0  # log-odds below the likeliest that count as none at all
+ODDS_UNIT = 2.0  # so many weigh as much as the whole of `standing` before anything is learned
 _SCORES = [SOURCES.index(source) for source in _SCORED]
 _IS_SHARE = np.array([kind == "share" for kind, _ in _SCORED.values()])
 
@@ -50,7 +48,8 @@ def _fill(x: NDArray[np.float32], scene: Scene) -> None:
     scores, ranks = scene.found.scores[:, _SCORES], scene.found.ranks
     best = scores.max(axis=0, initial=0.0)
     x[:, : len(_SCORES)] = scores / np.where(_IS_SHARE & (best > 0.0), best, 1.0)
-    x[:, len(_SCORES) :] = (ranks > 0) / np.maximum(ranks, 1)
+    x[:, len(_SCORES) : -1] = (ranks > 0) / np.maximum(ranks, 1)
+    x[:, -1] = np.maximum(ODDS_RANGE + scene.found.odds, 0.0) / ODDS_UNIT
 
 
 SOURCE = Group("source", FEATURES, _fill)

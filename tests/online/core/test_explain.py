@@ -70,6 +70,14 @@ def test_a_reason_that_follows_from_an_item_names_it(table: ItemTable) -> None:
     ]
 
 
+def test_only_what_sessions_had_together_is_likely_for_that_reason(table: ItemTable) -> None:
+    given = slate(
+        {"session_odds": 0.9, "rules_rank": 0.5}, {"session_odds": 0.8, "standing": 0.5}, slots=[0, 1], session=["s"]
+    )
+
+    assert [reason["code"] for reason in reasons_of(given, table, PRIOR_RANKER)] == ["seen_together", "popular"]
+
+
 def test_without_a_session_nothing_follows_from_an_item(table: ItemTable) -> None:
     given = slate({"vectors_score": 1.0, "popularity": 0.3}, {})
 

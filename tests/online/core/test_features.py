@@ -53,6 +53,7 @@ def features(
     session: list[str] | None = None,
     knn: list[float] | None = None,
     ann: list[float] | None = None,
+    odds: list[float] | None = None,
     now: float = T0,
     context: Context | None = None,
 ) -> dict[str, list[float]]:
@@ -64,6 +65,8 @@ def features(
             found.scores[:, SOURCES.index(source)] = scores
             best_first = sorted((-score, row) for row, score in enumerate(scores) if score)
             found.ranks[[row for _, row in best_first], SOURCES.index(source)] = range(1, 1 + len(best_first))
+    if odds is not None:
+        found.odds[:] = odds
     rows = np.array([table.ids.codes[item] for item in session or []], np.int32)
     matrix = gather(Scene(table, Rates(table), found, record or UserRecord(), rows, now, context or {}))
     assert matrix.dtype == np.float32
@@ -107,6 +110,11 @@ def test_without_neighbours_session_knn_says_nothing(table: ItemTable) -> None:
     found = features(table)
 
     assert found["session_knn_score"] == found["session_knn_rank"] == [0.0] * 4
+
+
+def test_session_odds_fall_from_the_likeliest_to_what_is_not_known(table: ItemTable) -> None:
+    assert features(table, odds=[-5.0, 0.0, -np.inf, -12.0])["session_odds"] == [2.5, 5.0, 0.0, 0.0]
+    assert features(table)["session_odds"] == [0.0] * 4
 
 
 def test_ann_is_the_cosine(table: ItemTable) -> None:
