@@ -16,9 +16,11 @@ from online.models.learner import CANDIDATES
 from online.ports import Artifact
 from online.world import RANKER
 
+SLOTS_SHOWN = 10
+
 
 def listed(settings: Settings) -> dict[str, Any]:
-    """Return every candidate with its figures, the baselines they stand against, and the lineage of the version.
+    """Return every candidate with its figures, the baselines, the examination curves, and the version's lineage.
 
     Raises:
         SettingsError: no ranker was ever published there.
@@ -35,6 +37,7 @@ def listed(settings: Settings) -> dict[str, Any]:
         "lineage": _lineage(artifact),
         "candidates": lineage.get("candidates", {}),
         "baselines": lineage.get("baselines", {}),
+        "examination": _examination(artifact),
     }
 
 
@@ -59,6 +62,19 @@ def shown(settings: Settings, name: str) -> dict[str, Any]:
         "figures": candidates[name],
         **_weights(kept.learners[name].export(name)),
     }
+
+
+def _examination(artifact: Artifact) -> dict[str, Any]:
+    """Return by surface/device how much each slot is looked at, relative to the first, and the clicks that say so."""
+    if STATE_FILE not in artifact.files:
+        return {}
+    examination = Candidates.from_state(artifact.files[STATE_FILE].read_bytes()).examination
+    told = {}
+    for key, slots in examination.state().items():
+        surface, _, device = key.rpartition("/")
+        curve = examination.curve(surface, device)[:SLOTS_SHOWN]
+        told[key] = {"uniform_clicks": round(sum(slots.clicks), 1), "curve": curve.round(3).tolist()}
+    return told
 
 
 def _weights(ranker: Ranker) -> dict[str, Any]:

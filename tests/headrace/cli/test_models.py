@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from example_rows import planted_examples
 
@@ -45,7 +46,8 @@ def learned(run: Run, tmp_path: Path) -> Run:
     """The same, when some slates were learned and published there."""
     view = ranker_view(artifacts=FileArtifacts(tmp_path / "data" / "artifacts"), clock=lambda: 7e8)
     view.adopt(0)
-    messages = [Message(f"{i:09d}", encode_example(one)) for i, one in enumerate(planted_examples(N))]
+    examples = [msgspec.structs.replace(one, uniform=[1.0] * 8, device="phone") for one in planted_examples(N)]
+    messages = [Message(f"{i:09d}", encode_example(one)) for i, one in enumerate(examples)]
     view.step(Batch(EXAMPLES, 0, messages))()
     return run
 
@@ -62,6 +64,10 @@ def test_list_tells_how_candidates_compare_and_up_to_where_they_have_learned(lea
     assert document["candidates"]["listwise-1"]["promotable"] is False
     assert "promotable" not in document["candidates"][SIDE_BY_SIDE[0]]
     assert {"log_loss", "auc", "ndcg"} < set(document["baselines"]["popularity"])
+    assert document["examination"]["home/phone"]["uniform_clicks"] == pytest.approx(document["clicks"], rel=0.01)
+    curve = document["examination"]["home/phone"]["curve"]
+    assert (len(curve), curve[0]) == (10, 1.0)
+    assert curve[0] > curve[7] > 0.0
 
 
 @pytest.mark.parametrize("name", SIDE_BY_SIDE)
