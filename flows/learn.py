@@ -16,9 +16,10 @@ from online.core.join import JOIN_VIEW, OPEN_SLATE, JoinFold
 from online.core.ranker import write_ranker
 from online.core.session import hash64
 from online.models.candidates import Candidates
-from online.models.learner import new_learner, side_by_side
+from online.models.learner import new_learner
+from online.models.side_by_side import side_by_side
 from online.ports import Artifact, ArtifactStore, Batch, EventLog, StateStore
-from online.world import RANKER, RANKER_FILE, ROOT_FILE
+from online.world import RANKER, RANKER_FILE, ROOT_FILE, ranker_file
 
 from .artifact import ArtifactView, Model
 from .view import View, retried
@@ -93,11 +94,13 @@ class _RankerModel:
             del self._learned[next(iter(self._learned))]
 
     def files(self) -> Mapping[str, bytes]:
-        ranker, root = self._candidates.export(""), io.BytesIO()
-        assert ranker.root is not None
-        np.save(root, ranker.root, allow_pickle=False)
+        rankers, root = self._candidates.exports("", list(self._candidates.learners)), io.BytesIO()
+        active = rankers[self._candidates.active]
+        assert active.root is not None
+        np.save(root, active.root, allow_pickle=False)
         return {
-            RANKER_FILE: write_ranker(ranker),
+            RANKER_FILE: write_ranker(active),
+            **{ranker_file(name): write_ranker(ranker) for name, ranker in rankers.items()},
             ROOT_FILE: root.getvalue(),
             STATE_FILE: self._candidates.state(),
             LEARNED_FILE: msgspec.json.encode(list(self._learned)),

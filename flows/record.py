@@ -15,6 +15,7 @@ from importlib.resources import files
 import msgspec
 
 from online.core.catalogue import ITEMS
+from online.core.control import CONTROL
 from online.core.dead_letter import DEAD, VERDICTS
 from online.core.example import EXAMPLES
 from online.core.join import SLATES
@@ -59,7 +60,7 @@ def create_tables(warehouse: Warehouse) -> None:
 class RecordView:
     """Buffers what each partition brings and inserts it when there is much, or when a second has passed."""
 
-    topics: Sequence[str] = (EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD, VERDICTS, TICK)
+    topics: Sequence[str] = (EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD, VERDICTS, CONTROL, TICK)
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class RecordView:
     ) -> None:
         self._state, self._log, self._warehouse, self._clock = state, log, warehouse, clock
         self._keys = [(topic, p) for topic in (EVENTS, USERS, SLATES) for p in range(partitions)]
-        self._keys += [(topic, 0) for topic in (ITEMS, EXAMPLES, DEAD, VERDICTS)]
+        self._keys += [(topic, 0) for topic in (ITEMS, EXAMPLES, DEAD, VERDICTS, CONTROL)]
         self._buffers: dict[tuple[str, int], list[Message]] = {}
         self._flushed_at = clock()
         self._generations: dict[int, int] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 
 from online.core.catalogue import CATALOGUE_VIEW, ITEMS
+from online.core.control import CONTROL, CONTROL_VIEW
 from online.core.dead_letter import DEAD, VERDICTS
 from online.core.example import EXAMPLES
 from online.core.join import JOIN_VIEW, SLATES
@@ -33,6 +34,7 @@ KEPT_S: Mapping[str, float] = {
     EXAMPLES: HOUR_S,
     DEAD: 24 * HOUR_S,
     VERDICTS: 24 * HOUR_S,
+    CONTROL: HOUR_S,  # a worker that starts reads the control view and follows from there
 }
 """Topic -> least age (seconds) of what is trimmed."""
 
@@ -43,6 +45,7 @@ READERS: Mapping[str, Sequence[str]] = {
     ITEMS: (CATALOGUE_VIEW,),
     DEAD: (LETTERS_VIEW,),  # which holds what is pending
     VERDICTS: (LETTERS_VIEW,),
+    CONTROL: (CONTROL_VIEW,),
 }
 """Topic -> the views that must have committed a message before it may go."""
 

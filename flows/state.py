@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from online.core.catalogue import CATALOGUE_VIEW, CatalogueFold
+from online.core.control import CONTROL_VIEW, ControlFold
 from online.core.letters import LETTER, LETTERS_VIEW, LettersFold
 from online.core.partition import PartitionFold
 from online.core.step import FoldConfig
@@ -30,6 +31,15 @@ def state_view(*, state: StateStore, log: EventLog, partitions: int, config: Fol
 def catalogue_view(*, state: StateStore, log: EventLog) -> View:
     """Return the catalogue view; it has one partition."""
     return View(CATALOGUE_VIEW, CatalogueFold.topics, range(1), lambda _: CatalogueFold(), state=state, log=log)
+
+
+def control_view(*, state: StateStore, log: EventLog) -> View:
+    """Return the view of policies, surfaces and models; it has one partition."""
+
+    def fold(partition: int) -> ControlFold:
+        return ControlFold(lambda family, keys: retried(state.get_many, partition, family, keys))
+
+    return View(CONTROL_VIEW, ControlFold.topics, range(1), fold, state=state, log=log)
 
 
 def letters_view(*, state: StateStore, log: EventLog, partitions: int) -> View:

@@ -73,7 +73,7 @@ def create_topics(log: EventLog, partitions: int) -> int:
 
 def run_state_flow(settings: Settings, member: str) -> None:
     """Run the state flow."""
-    from flows.state import catalogue_view, letters_view, state_view
+    from flows.state import catalogue_view, control_view, letters_view, state_view
 
     gc.disable()  # records are acyclic: reference counting frees them, and collections would walk the cache
     log, state = open_log(settings.log), open_state(settings.state)
@@ -82,6 +82,7 @@ def run_state_flow(settings: Settings, member: str) -> None:
         state_view(state=state, log=log, partitions=partitions),
         catalogue_view(state=state, log=log),
         letters_view(state=state, log=log, partitions=partitions),
+        control_view(state=state, log=log),
     ]
     keep("state", views, settings, member)
 
@@ -93,6 +94,7 @@ def run_api(settings: Settings, number: int) -> None:
     from granian.server.embed import Server
 
     from online.adapters.usearch_index import UsearchIndex
+    from online.control.control import built_in
     from online.core.item_table import ItemTable
     from online.core.policy_document import policies_for
     from online.vectors import read_vectors
@@ -114,12 +116,13 @@ def run_api(settings: Settings, number: int) -> None:
         spool_directory=spools,
         partitions=partitions,
         name=f"api-{number}",
+        member=f"api-{number}@{socket.gethostname()}:{os.getpid()}",
         keys=settings.key_digests,
         publishable_keys=settings.publishable_key_digests,
         allowed_origins=settings.allowed_origins,
-        policies=policies_for(settings.values, settings.new_items),
     )
-    worker = Worker(ports, World(ItemTable(partitions)))
+    policies = policies_for(settings.values, settings.new_items)
+    worker = Worker(ports, World(ItemTable(partitions), control=built_in(policies)))
     worker.start(ready_within_s=CATCH_UP_S)  # before it listens: others may serve the same port meanwhile
     server = Server(
         create_app(worker),

@@ -22,7 +22,7 @@ import msgspec
 
 from flows.learn import join_view
 from flows.lease import TTL_S
-from flows.state import catalogue_view, letters_view, state_view
+from flows.state import catalogue_view, control_view, letters_view, state_view
 from flows.view import View, adopt_all, build, run
 from headrace.probe import require_answers, require_data_dir
 from headrace.settings import Settings, SettingsError
@@ -157,6 +157,7 @@ class Growth:
             state_view(state=self._state, log=self._log, partitions=partitions),
             catalogue_view(state=self._state, log=self._log),
             letters_view(state=self._state, log=self._log, partitions=partitions),
+            control_view(state=self._state, log=self._log),
         ]
         while True:
             _run(views, self._open_log)

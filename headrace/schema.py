@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 from online.core.catalogue import ITEMS
+from online.core.control import CONTROL
 from online.core.dead_letter import DEAD, VERDICTS, DeadLetter, Verdict
 from online.core.example import EXAMPLES, Example
 from online.core.join import SLATES
 from online.core.partition import EVENTS, USERS
 from online.core.update import UPDATES, Update
+from schemas.control import ControlChange
 from schemas.event import EVENT_VERSION, Event, EventIn
 from schemas.export import JSON, MSGPACK, Document, Topic, asyncapi, edge_schema, rendered, struct_schema
 from schemas.identity import Absorb, Forwarded, Merge, MergeIn
@@ -99,6 +101,15 @@ TOPICS = (
         "What is to become of dead letters, by whom and why; the first verdict on a letter stands.",
         writers=("api",),
         readers=("flow_state", "flow_record"),
+    ),
+    Topic(
+        CONTROL,
+        ControlChange,
+        JSON,
+        SINGLE,
+        "How the system is to behave: changes of policies, surfaces and models, each a versioned document.",
+        writers=("api",),
+        readers=("flow_state", "flow_record", "api"),
     ),
 )
 

@@ -13,13 +13,14 @@ from headrace.system import FLOWS
 from online.connect import open_log, open_state
 from online.core.catalogue import CATALOGUE_VIEW, ITEM_DOCUMENT, ITEMS
 from online.core.checkpoint import Checkpoint, decode_checkpoint
+from online.core.control import CONTROL, CONTROL_ENTRY, CONTROL_VIEW
 from online.core.dead_letter import DEAD
 from online.core.join import JOIN_VIEW, OPEN_SLATE
 from online.core.letters import LETTER, LETTER_BYTES
 from online.core.partition import EVENTS, ITEM, USER
 from online.ports import START, EventLog, StateStore, Unavailable
 
-FAMILIES = (USER, ITEM, ITEM_DOCUMENT, OPEN_SLATE, LETTER, LETTER_BYTES)
+FAMILIES = (USER, ITEM, ITEM_DOCUMENT, OPEN_SLATE, LETTER, LETTER_BYTES, CONTROL_ENTRY)
 EVENT_VIEWS = (STATE_VIEW, JOIN_VIEW)
 
 
@@ -39,7 +40,10 @@ def report(settings: Settings) -> dict[str, Any]:
             "events": sum(_folded(state, p) + _behind(log, state, STATE_VIEW, EVENTS, p) for p in range(partitions)),
             "dead_letters": log.behind(DEAD, 0, START),
             "lag": {view: _lag(log, state, view, partitions) for view in EVENT_VIEWS}
-            | {CATALOGUE_VIEW: _behind(log, state, CATALOGUE_VIEW, ITEMS, 0)},
+            | {
+                CATALOGUE_VIEW: _behind(log, state, CATALOGUE_VIEW, ITEMS, 0),
+                CONTROL_VIEW: _behind(log, state, CONTROL_VIEW, CONTROL, 0),
+            },
             "recorded": _recorded(state, partitions),
             "flows": {name: _kept(state, name) for name in FLOWS},
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from online.core.session import current_session
 from online.core.step import Context
 from online.core.thompson import weight_shift
 from online.core.toplists import Toplists
+from online.core.weighting import Weighting, evidence
 from online.retrieval import Query, retrieve
 from online.world import World
 from schemas.fields import SCHEMA_VERSION
@@ -62,6 +64,8 @@ class SlateRequest:
     rules: Sequence[CompiledRule] = ()  # its own: filter and boosts
     context: Context = field(default_factory=dict)
     as_asked: dict[str, Any] = field(default_factory=dict)
+    weighting: Weighting = "hybrid"
+    deadline_ms: float = math.inf  # for whoever holds the stopwatch
 
 
 def recommend(
@@ -70,6 +74,7 @@ def recommend(
     record: UserRecord | None,
     *,
     degraded: str = "",
+    late: str = "",
     stopwatch: Stopwatch = lambda stage: None,
 ) -> Slate:
     """Return a slate. It is empty only when nothing is eligible.
@@ -79,7 +84,8 @@ def recommend(
         request: the resolved request.
         record: the user's record; None when there is none or it could not be read.
         degraded: why the record could not be read, empty when it could.
-        stopwatch: told when each stage ends.
+        late: why an answer by what everybody likes has to do, empty when it need not.
+        stopwatch: told when each stage ends; what it raises breaks off.
     """
     known = record or NO_RECORD
     tops = world.tops or Toplists(world.table, request.now)
@@ -88,16 +94,18 @@ def recommend(
     context = known.labels_context | known.context | request.context
     audiences = audiences_of(context)
     rules = _rules(world, request, known, context)
-    leans = leaning(world.table, known, rows, request.now)
-    query = Query(known, session, rows, leans, audiences, request.now)
+    profile, wanted = evidence(request.weighting, known, session)
+    wanted_rows = rows if wanted is session else world.table.rows(wanted)
+    leans = leaning(world.table, profile, wanted_rows, request.now)
+    query = Query(profile, wanted, wanted_rows, leans, audiences, request.now)
     found = retrieve(world, tops, query, request.policy.retrievers)
     stopwatch("retrieve")
     applied = rules.on(found.rows)
     eligible, removed = _eligible(world, request, session, known, applied)
     is_shared = any(name in world.liked for name in audiences)
     is_named = request.user_key is not None
-    evidence = Evidence(acts_of(known), len(session), is_shared, bool(eligible.any()), is_named, degraded)
-    rung, why = rung_of(evidence)
+    seen = Evidence(acts_of(known), len(session), is_shared, bool(eligible.any()), is_named, degraded, late)
+    rung, why = rung_of(seen)
     unnamed = _unnamed(world, request, applied, eligible)
     if len(unnamed):
         found = found.joined(Retrieved.unsourced(unnamed))
@@ -120,7 +128,7 @@ def recommend(
     stopwatch("slots")
     fired, rule_hits = applied.fired
     robot = request.robot or is_robot(known, request.now)
-    ope_why = _ope_why(request, rung, degraded, robot)
+    ope_why = _ope_why(request, rung, degraded or late, robot)
     return Slate(
         recommendation_id=request.recommendation_id,
         decision_id=request.recommendation_id,
@@ -173,6 +181,10 @@ def recommend(
         cap_groups=b"" if limits is None else limits.groups.tobytes(),
         as_of={"record": known.received, "updates": world.table.received},
         values=_values(request),
+        policy_version=request.policy.version,
+        control_version=world.control.version,
+        ranker=request.policy.ranker,
+        weighting=request.weighting,
     )
 
 

@@ -211,8 +211,20 @@ class StateStore(Protocol):
         """Return what every living member of a group holds."""
         ...
 
+    def announce(self, group: str, member: str, payload: bytes, ttl_s: float) -> dict[str, bytes]:
+        """Say something as a member of a group, which stands until `ttl_s` seconds from now, or until it says more.
+
+        Returns:
+            What every living member of the group says.
+        """
+        ...
+
+    def announced(self, group: str) -> dict[str, bytes]:
+        """Return what every living member of a group says."""
+        ...
+
     def leave(self, group: str, member: str) -> None:
-        """End a member's lease now."""
+        """End a member's lease now, and what it says."""
         ...
 
     def checkpoint(self, view: str, partition: int) -> bytes | None:

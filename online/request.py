@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from online.control.control import BUILT_IN, Control
+from online.control.policy import POLICY
 from online.core.merge import known_together
 from online.core.partition import partition_of
-from online.core.policy_document import DEFAULT_POLICY, POLICIES, Policy
 from online.core.record import UserRecord
 from online.core.rules.rule_set import CompiledRule, InvalidRule, compile_rule
 from online.pipeline import SlateRequest
@@ -74,7 +75,7 @@ def resolve(
     seed: int,
     suffix: str,
     user_agent: str = "",
-    policies: Mapping[str, Policy] = POLICIES,
+    control: Control = BUILT_IN,
 ) -> SlateRequest:
     """Return the request as the ranking path reads it.
 
@@ -85,15 +86,16 @@ def resolve(
         seed: of the slot draws when the client gives none.
         suffix: what makes the recommendation id unique.
         user_agent: of the HTTP request, where there is one.
-        policies: by name.
+        control: policies and surfaces; what the surface says counts where the client does not say it.
 
     Raises:
         UnknownPolicy: there is no such policy.
         InvalidRule: its filter, or one of its boosts, is no condition on items.
     """
-    policy = policies.get(ask.policy or DEFAULT_POLICY)
-    if policy is None:
-        raise UnknownPolicy(f"policy is one of {', '.join(sorted(policies))}")
+    surface = control.surface(ask.surface)
+    if ask.policy is not None and ask.policy not in control.of(POLICY):
+        raise UnknownPolicy(f"policy is one of {', '.join(sorted(control.of(POLICY)))}")
+    policy = control.policy(ask.policy or surface.policy)
     key = request_key(ask)
     partition = partition_of(key or f"s{'/'.join(ask.session_items) or ask.item_id}", partitions)
     return SlateRequest(
@@ -101,7 +103,7 @@ def resolve(
         partition=partition,
         user_key=key,
         surface=ask.surface,
-        n=ask.n,
+        n=ask.n if "n" in ask.model_fields_set else surface.n,
         now=served_at if ask.timestamp is None else min(ask.timestamp, served_at),
         served_at=served_at,
         seed=seed if ask.seed is None else ask.seed,
@@ -117,6 +119,8 @@ def resolve(
         robot=declares_robot(ask.context, user_agent),
         rules=_own_rules(ask),
         as_asked=ask.model_dump(exclude_unset=True),
+        weighting=surface.weighting,
+        deadline_ms=ask.deadline_ms or surface.deadline_ms,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from online.core.catalogue import ITEMS
+from online.core.control import CONTROL
 from online.core.dead_letter import DEAD, VERDICTS
 from online.core.example import EXAMPLES
 from online.core.join import SLATES
@@ -11,5 +12,5 @@ from online.core.update import UPDATES
 
 USER_TOPICS = (EVENTS, USERS, SLATES)
 """Topics with a partition for each user partition; the one with the fewest says how many there are."""
-SINGLE_TOPICS = (ITEMS, UPDATES, EXAMPLES, DEAD, VERDICTS)
+SINGLE_TOPICS = (ITEMS, UPDATES, EXAMPLES, DEAD, VERDICTS, CONTROL)
 """Topics with a single partition."""

@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from online.control.control import BUILT_IN, Control
 from online.core.audience import Audiences, Liked
 from online.core.item_table import ItemTable
+from online.core.policy_document import Policy
 from online.core.ranker import PRIOR_RANKER, Ranker, read_ranker
 from online.core.rates import Rates
 from online.core.rules.rule_set import RuleSet
@@ -23,6 +26,7 @@ from online.models.session_blend import BLEND_FILE, SessionBlend, SessionBlendCo
 from online.models.session_knn import SessionKnn, SessionKnnConfig
 from online.models.session_learner import Click, fold_clicks
 from online.models.session_updates import SESSIONS
+from online.models.side_by_side import NAMED
 from online.ports import Artifact
 from online.vectors import Vectors
 from schemas.item import Item
@@ -31,17 +35,47 @@ VECTORS, RANKER, BLEND = "vectors", "ranker", "session_blend"  # names of the ar
 RANKER_FILE, ROOT_FILE = "ranker.json", "root.npy"
 
 
+def ranker_file(model: str) -> str:
+    """Return the file of a model's ranker among those of the artifact.
+
+    >>> ranker_file("newton-1")
+    'ranker-newton-1.json'
+    """
+    return f"ranker-{model}.json"
+
+
 def served_ranker(artifact: Artifact) -> Ranker:
-    """Return the ranker of a verified artifact.
+    """Return the ranker of a verified artifact that serves where no other one is made active.
 
     Raises:
         ValueError: it must not be served here; see `read_ranker`.
         msgspec.MsgspecError: it holds no ranker.
     """
-    root = None
-    if ROOT_FILE in artifact.files:  # older versions have none
-        root = np.load(artifact.files[ROOT_FILE], allow_pickle=False)
-    return read_ranker(artifact.files[RANKER_FILE].read_bytes(), str(artifact.version), root)
+    name, version = artifact.lineage.get("active"), str(artifact.version)
+    version = f"{name}@{version}" if name else version
+    return read_ranker(artifact.files[RANKER_FILE].read_bytes(), version, _root(artifact))
+
+
+def served_rankers(artifact: Artifact) -> dict[str, Ranker]:
+    """Return the rankers of a verified artifact by the names of their models; older versions have none.
+
+    Raises:
+        ValueError, msgspec.MsgspecError: as `served_ranker`.
+    """
+    root = _root(artifact)
+    found = {name: artifact.files.get(ranker_file(name)) for name in NAMED}
+    return {
+        name: read_ranker(path.read_bytes(), f"{name}@{artifact.version}", root)
+        for name, path in found.items()
+        if path is not None
+    }
+
+
+def _root(artifact: Artifact) -> NDArray[np.float64] | None:
+    if ROOT_FILE not in artifact.files:  # as in older versions
+        return None
+    root: NDArray[np.float64] = np.load(artifact.files[ROOT_FILE], allow_pickle=False)
+    return root
 
 
 def served_blend(artifact: Artifact) -> SessionBlend:
@@ -66,11 +100,13 @@ class World:
     rates: Rates | None = None
     vectors: Vectors | None = None
     ranker: Ranker = PRIOR_RANKER
-    ranker_version: int = 0  # of the artifact the ranker came from, 0 for the prior
+    rankers: Mapping[str, Ranker] = field(default_factory=dict)  # by model
+    ranker_version: int = 0  # of the artifact the rankers came from, 0 for the prior
     rules: SequentialRules = field(default_factory=lambda: SequentialRules(SequentialRulesConfig()))
     blend: SessionBlend = field(default_factory=lambda: SessionBlend(SessionBlendConfig()))
     rule_set: RuleSet = field(default_factory=RuleSet)  # of the business; `rules` are learned from sequences
     blend_version: int = 0  # of the artifact the blend came from, 0 for the prior
+    control: Control = BUILT_IN
 
     def put(self, items: Sequence[Item]) -> None:
         """Apply catalogue documents; what rules say of one is known before it may be shown."""
@@ -87,8 +123,18 @@ class World:
                 self.audiences.learn_one(touch.audiences, click.row, touch.time)
 
     def frozen(self) -> World:
-        """Return this world with the toplists, vectors, blend and ranker of this moment, for one request to read."""
+        """Return this world with the toplists, vectors, blend, ranker and control of this moment, for one request."""
         return replace(self)
+
+    def ranker_of(self, policy: Policy) -> Ranker:
+        """Return the ranker a policy names, or the active one; in the place of one not yet published the default."""
+        name = self.control.model if policy.ranker == "learned" else policy.ranker
+        return self.rankers.get(name, self.ranker)
+
+    @property
+    def model(self) -> str:
+        """The name of the model that is active."""
+        return self.control.model or self.ranker.version.partition("@")[0]
 
     def refresh(self, now: float) -> None:
         """Recompute toplists, rates and what audiences like as of `now`."""

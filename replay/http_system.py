@@ -69,8 +69,18 @@ class HttpSystem:
         self._connection.close()
 
     def _post(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        return self.call("POST", path, document)[1]
+
+    def call(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        """Return status and answer of a request.
+
+        Raises:
+            Unavailable: the API does not answer.
+            Rejected: it refuses the request.
+        """
+        body = b"" if document is None else json.dumps(document).encode()
         try:
-            status, body = self._exchanged(self._base + path, json.dumps(document).encode())
+            status, body = self._exchanged(method, self._base + path, body)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Unavailable(f"{self._url} does not answer ({error}): is 'headrace up' running?") from error
@@ -80,21 +90,21 @@ class HttpSystem:
             answer: dict[str, Any] = json.loads(body)
         except ValueError:
             raise Rejected(f"{self._url} answered {status} without JSON: is it the address of the API?") from None
-        return answer
+        return status, answer
 
-    def _exchanged(self, path: str, body: bytes) -> tuple[int, bytes]:
+    def _exchanged(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Return status and body. A kept connection may have been closed by the server: once more on a new one."""
         was_open = self._connection.sock is not None
         try:
-            return self._exchange(path, body)
+            return self._exchange(method, path, body)
         except ConnectionError:  # also what http.client raises when the server closes without an answer
             self._connection.close()
             if not was_open:
                 raise
-            return self._exchange(path, body)
+            return self._exchange(method, path, body)
 
-    def _exchange(self, path: str, body: bytes) -> tuple[int, bytes]:
-        self._connection.request("POST", path, body, self._headers)
+    def _exchange(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        self._connection.request(method, path, body, self._headers)
         response = self._connection.getresponse()
         return response.status, response.read()
 

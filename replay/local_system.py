@@ -23,8 +23,8 @@ from online.core.update import UPDATES, decode_update
 from online.models.candidates import Candidates
 from online.models.item_factors import ItemFactorsConfig
 from online.models.item_vectors import ItemVectors
-from online.models.learner import SIDE_BY_SIDE
 from online.models.session_updates import SessionUpdates
+from online.models.side_by_side import SIDE_BY_SIDE
 from online.pipeline import recommend
 from online.ports import Batch, Message, VectorIndex
 from online.request import look_up, resolve

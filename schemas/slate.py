@@ -11,6 +11,7 @@ from schemas.fields import Context, Edge, EpochSeconds, Id, Label, guarded
 
 MAX_SLATE = 100
 DEFAULT_SLATE = 10
+MAX_DEADLINE_MS = 60_000
 
 
 MAX_EXPRESSION, MAX_BOOSTS = 2048, 5
@@ -40,7 +41,7 @@ class RecommendIn(Edge):
             le=MAX_SLATE,
             validation_alias=AliasChoices("n", "count", "num_results", "numResults", "page_size", "pageSize"),
         ),
-    ] = DEFAULT_SLATE
+    ] = Field(default=DEFAULT_SLATE, description="Default: the surface's")
     item_id: Id | None = Field(default=None, description="The item the user looks at, on item pages")
     session_items: Annotated[list[Id], Field(max_length=100)] = Field(
         default=[],
@@ -58,7 +59,10 @@ class RecommendIn(Edge):
     )
     return_properties: Annotated[list[Label], Field(max_length=64)] = []
     explain: bool = False
-    policy: Label | None = None
+    policy: Label | None = Field(default=None, description="Id of a policy; default: the surface's")
+    deadline_ms: Annotated[int, Field(ge=1, le=MAX_DEADLINE_MS)] | None = Field(
+        default=None, description="Beyond it a cheaper rung of the ladder answers; default: the surface's"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     timestamp: EpochSeconds | None = Field(
         default=None, description="The moment to rank for, for replays of the past; default and latest: now"
@@ -116,6 +120,7 @@ class SlateOut(BaseModel):
     decision_id: str
     items: list[SlateItem]
     policy_id: str
+    policy_version: int = 1
     model_version: str
     experiment: dict[str, str] | None = None
     fallback: Fallback | None
@@ -198,6 +203,10 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     boosts: bytes = b""
     caps: list[int] = []  # most slots of each group that a rule caps
     cap_groups: bytes = b""
+    policy_version: int = 1
+    control_version: str = ""  # position of the last change of policies, surfaces and models that was known
+    ranker: str = ""  # of the policy: `learned`, `popularity`, or the name of a model
+    weighting: str = "hybrid"  # the evidence that retrieval went by: `session`, `profile` or both
     as_of: dict[str, float] = {}  # `record`, `updates` -> the latest `received_at` of an event in what was read of it
     values: dict[str, float] = {}  # what `click`, `cart` and `purchase` were worth; empty: the common values
 

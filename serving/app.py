@@ -9,6 +9,7 @@ import msgspec
 from fastapi import FastAPI, Response
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 
 from schemas.event import EventIn
 from schemas.identity import MergeIn
@@ -16,7 +17,7 @@ from schemas.item import ItemIn
 from schemas.slate import RecommendIn
 from schemas.user import UserIn
 
-from . import browser_client, catalogue, dead_letters, events, identity, recommendations
+from . import browser_client, catalogue, control, dead_letters, events, identity, models, recommendations
 from .access import restrict
 from .body import describe
 from .catalogue import ItemBatchIn
@@ -40,10 +41,13 @@ def create_app(worker: Worker) -> FastAPI:
     app.include_router(catalogue.router(worker))
     app.include_router(identity.router(worker))
     app.include_router(recommendations.router(worker))
+    app.include_router(control.router(worker))
+    app.include_router(models.router(worker))
     app.include_router(dead_letters.router(worker.ports.dead_letters))
     app.include_router(browser_client.router())
     _add_operations(app, worker)
-    describe(app, [EventIn, EventBatchIn, ItemIn, ItemBatchIn, UserIn, MergeIn, RecommendIn, *dead_letters.BODIES])
+    bodies: list[type[BaseModel]] = [EventIn, EventBatchIn, ItemIn, ItemBatchIn, UserIn, MergeIn, RecommendIn]
+    describe(app, [*bodies, *control.BODIES, *dead_letters.BODIES])
     return app
 
 
@@ -57,7 +61,12 @@ def _add_operations(app: FastAPI, worker: Worker) -> None:
     @app.get("/health/ready", tags=["Running it"])
     async def ready() -> Response:
         """Say whether the worker has caught up with the log and may take traffic."""
-        status = {"status": "ready" if worker.is_ready else "catching up", "items": len(worker.world.table)}
+        status = {
+            "status": "ready" if worker.is_ready else "catching up",
+            "items": len(worker.world.table),
+            "control_version": worker.world.control.version,
+            "worker": worker.contact.member,
+        }
         return Response(msgspec.json.encode(status), 200 if worker.is_ready else 503, media_type="application/json")
 
     @app.get("/metrics", tags=["Running it"])

@@ -76,6 +76,12 @@ def _declared_bytes(request: Request) -> int:
     return int(length) if length.isdigit() else 0
 
 
+def who(request: Request) -> str:
+    """Return who asks: the API key, by the beginning of its SHA-256."""
+    key: str | None = getattr(request.state, "key", None)
+    return "api" if key is None else f"key {key[:12]}"
+
+
 def parse(model: type[M], body: bytes) -> M:
     """Return the document of a JSON body.
 

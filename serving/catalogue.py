@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from online.core.catalogue import ITEMS
 from online.core.partition import USERS
@@ -20,6 +20,7 @@ from schemas.fields import Edge
 from schemas.item import Item, ItemIn, accept_item, encode_item
 from schemas.user import UserIn, accept_user, encode_user
 
+from .acknowledgement import Acknowledgement, acknowledged
 from .appender import Refused
 from .body import PathId, admitted_body, parse, parse_rows, read_body, takes
 from .problem import Problem, ProblemOut, field_errors, invalid, not_kept
@@ -32,6 +33,17 @@ VISIBLE_S, LOOK_S = 0.5, 0.002  # how long, and how often, a change is waited fo
 JSON = "application/json"
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": ProblemOut} for code in (404, 413, 422, 503)}
+
+
+class TakedownOut(BaseModel):
+    """Of an item that may not be shown any more: which workers apply that, and which do not yet, where it is known."""
+
+    item_id: str
+    applied_by: list[str]
+    lagging: list[str] | None
+
+
+TAKEDOWN: dict[int | str, dict[str, Any]] = {**PROBLEMS, 202: {"model": TakedownOut}}
 
 
 class ItemBatchIn(Edge):
@@ -49,35 +61,31 @@ def router(worker: Worker) -> APIRouter:
 
 
 def _add_items(routes: APIRouter, worker: Worker) -> None:
-    @routes.put("/v1/items/{item_id}", responses=PROBLEMS, openapi_extra=takes(ItemIn))
+    @routes.put("/v1/items/{item_id}", responses=TAKEDOWN, openapi_extra=takes(ItemIn))
     async def put_item(item_id: PathId, request: Request) -> Response:
-        """Create or replace an item."""
+        """Create or replace an item. One that may not be shown any more is answered as a deletion is."""
         document = parse(ItemIn, await read_body(request))
         _same_id("item_id", document.item_id, item_id)
-        item = _accepted(worker, document, item_id)
-        await _put(worker, [item])
-        return Response(encode_item(item), 200, media_type=JSON)
+        return await _changed(worker, _accepted(worker, document, item_id))
 
-    @routes.patch("/v1/items/{item_id}", responses=PROBLEMS, openapi_extra=takes(ItemIn))
+    @routes.patch("/v1/items/{item_id}", responses=TAKEDOWN, openapi_extra=takes(ItemIn))
     async def patch_item(item_id: PathId, request: Request) -> Response:
-        """Change some fields of an item; the others stay."""
+        """Change some fields of an item; the others stay. If it may not be shown any more, as a deletion."""
         changes = parse(ItemIn, await read_body(request))
         _same_id("item_id", changes.item_id, item_id)
-        item = _accepted(worker, _patched(_known(worker, item_id), changes), item_id)
-        await _put(worker, [item])
-        return Response(encode_item(item), 200, media_type=JSON)
+        return await _changed(worker, _accepted(worker, _patched(_known(worker, item_id), changes), item_id))
 
     @routes.get("/v1/items/{item_id}", responses=PROBLEMS)
     async def get_item(item_id: PathId) -> Response:
         """Return an item as this worker knows it."""
         return Response(encode_item(_known(worker, item_id)), 200, media_type=JSON)
 
-    @routes.delete("/v1/items/{item_id}", status_code=204, responses=PROBLEMS)
+    @routes.delete("/v1/items/{item_id}", status_code=204, responses=TAKEDOWN)
     async def delete_item(item_id: PathId) -> Response:
-        """Delete an item: it is shown to nobody any more."""
-        item = _known(worker, item_id)
-        await _put(worker, [msgspec.structs.replace(item, deleted=True, updated_at=time.time())])
-        return Response(status_code=204)
+        """Delete an item: once this is answered with 204, no worker shows it any more; 202 says which may still."""
+        item = msgspec.structs.replace(_known(worker, item_id), deleted=True, updated_at=time.time())
+        taken_down = await _taken_down(worker, item)
+        return Response(status_code=204) if taken_down.status == 200 else _lagging(item, taken_down)
 
     @routes.post(
         "/v1/items:batch",
@@ -122,7 +130,7 @@ def _add_users(routes: APIRouter, worker: Worker) -> None:
         document = parse(UserIn, await read_body(request))
         _same_id("user_id", document.user_id, user_id)
         user = accept_user(document, user_id=user_id, now=time.time())
-        await _keep(worker, [(USERS, worker.partition(user_key(user_id, None)), encode_user(user))])
+        await keep(worker, [(USERS, worker.partition(user_key(user_id, None)), encode_user(user))])
         return Response(encode_user(user), 200, media_type=JSON)
 
     @routes.get("/v1/users/{user_id}", responses=PROBLEMS)
@@ -167,18 +175,47 @@ def _patched(item: Item, changes: ItemIn) -> ItemIn:
         raise invalid(field_errors(error, ItemIn)) from None
 
 
+async def _changed(worker: Worker, item: Item) -> Response:
+    """Keep an item document; one that may not be shown now is waited for at every worker."""
+    if item.is_eligible(time.time()):
+        await _put(worker, [item])
+    elif (taken_down := await _taken_down(worker, item)).status != 200:
+        return _lagging(item, taken_down)
+    return Response(encode_item(item), 200, media_type=JSON)
+
+
 async def _put(worker: Worker, items: Sequence[Item]) -> None:
     """Keep item documents, and return when this worker shows them, so that a client reads what it wrote."""
-    await _keep(worker, [(ITEMS, 0, encode_item(item)) for item in items])
+    await keep(worker, [(ITEMS, 0, encode_item(item)) for item in items])
     last, until = items[-1], time.monotonic() + VISIBLE_S
     while worker.is_ready and not worker.appender.is_log_away and time.monotonic() < until:
-        known = worker.world.table.documents.get(last.item_id)
-        if known is not None and known.updated_at >= last.updated_at:
+        if _is_shown(worker, last):
             return
         await asyncio.sleep(LOOK_S)
 
 
-async def _keep(worker: Worker, messages: Sequence[Spooled]) -> None:
+async def _taken_down(worker: Worker, item: Item) -> Acknowledgement:
+    await keep(worker, [(ITEMS, 0, encode_item(item))])
+    return await acknowledged(worker, ITEMS, lambda: _is_shown(worker, item))
+
+
+def _is_shown(worker: Worker, item: Item) -> bool:
+    """Say whether this worker goes by an item document, or by a newer one."""
+    known = worker.world.table.documents.get(item.item_id)
+    return known is not None and known.updated_at >= item.updated_at
+
+
+def _lagging(item: Item, taken_down: Acknowledgement) -> Response:
+    answer = {"item_id": item.item_id, "applied_by": taken_down.applied_by, "lagging": taken_down.lagging}
+    return Response(msgspec.json.encode(answer), taken_down.status, media_type=JSON)
+
+
+async def keep(worker: Worker, messages: Sequence[Spooled]) -> None:
+    """Return once all messages are kept.
+
+    Raises:
+        Problem: 503, they could not be kept.
+    """
     try:
         await worker.appender.append(messages)
     except Refused as error:

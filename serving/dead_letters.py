@@ -17,7 +17,7 @@ from online.dead_letters import MOST_DECIDED, PAGE, DeadLetters, Decided, Filter
 from online.ports import Unavailable
 from schemas.fields import Edge, EpochSeconds, Id
 
-from .body import parse, read_body, takes
+from .body import parse, read_body, takes, who
 from .problem import RETRY_AFTER_S, Problem, ProblemOut, invalid
 
 JSON = "application/json"
@@ -120,14 +120,14 @@ def _add_verdicts(routes: APIRouter, letters: DeadLetters) -> None:
     async def redrive_many(request: Request) -> Response:
         """Redrive pending letters as they are; those that still cannot be folded stay pending."""
         asked = parse(RedriveManyIn, await read_body(request))
-        which, by = Filter(**asked.filter.model_dump()), _who(request)
+        which, by = Filter(**asked.filter.model_dump()), who(request)
         return await _verdicts(lambda: letters.redrive_all(which, by=by, limit=asked.limit, reason=asked.reason))
 
     @routes.post("/v1/dead-letters:discard", status_code=202, responses=PROBLEMS, openapi_extra=takes(DiscardManyIn))
     async def discard_many(request: Request) -> Response:
         """Discard pending letters."""
         asked = parse(DiscardManyIn, await read_body(request))
-        which, by = Filter(**asked.filter.model_dump()), _who(request)
+        which, by = Filter(**asked.filter.model_dump()), who(request)
         return await _verdicts(lambda: letters.discard_all(which, by=by, limit=asked.limit, reason=asked.reason))
 
     @routes.post(
@@ -137,7 +137,7 @@ def _add_verdicts(routes: APIRouter, letters: DeadLetters) -> None:
         """Redrive a letter, as it is or edited. An event keeps its id and time of receipt, and counts once."""
         asked = parse(RedriveIn, await read_body(request) or b"{}")
         edited = None if asked.payload is None else msgspec.json.encode(asked.payload)
-        by = _who(request)
+        by = who(request)
         return await _verdicts(lambda: letters.redrive(letter_id, by=by, edited=edited, reason=asked.reason))
 
     @routes.post(
@@ -146,7 +146,7 @@ def _add_verdicts(routes: APIRouter, letters: DeadLetters) -> None:
     async def discard(letter_id: str, request: Request) -> Response:
         """Discard a letter; the archive keeps it."""
         asked = parse(DiscardIn, await read_body(request))
-        by = _who(request)
+        by = who(request)
         return await _verdicts(lambda: letters.discard(letter_id, by=by, reason=asked.reason))
 
 
@@ -179,12 +179,6 @@ async def _answered(call: Callable[[], T]) -> T:
     except Unavailable:
         headers = {"Retry-After": str(RETRY_AFTER_S)}
         raise Problem(503, "away", "log or state store do not answer; try again later", headers=headers) from None
-
-
-def _who(request: Request) -> str:
-    """Return who asks: the API key, by the beginning of its SHA-256."""
-    key: str | None = getattr(request.state, "key", None)
-    return "api" if key is None else f"key {key[:12]}"
 
 
 def _json(document: dict[str, Any]) -> Response:

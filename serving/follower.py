@@ -1,4 +1,4 @@
-"""The thread that keeps a worker's world up to date: catalogue, items, sessions, vectors, blend, ranker."""
+"""The thread that keeps a worker's world up to date: catalogue, items, sessions, control, vectors, blend, ranker."""
 
 from __future__ import annotations
 
@@ -10,17 +10,32 @@ from threading import Event, Thread
 
 import msgspec
 
+from online.control.control import Key
 from online.core.catalogue import CATALOGUE_VIEW, ITEM_DOCUMENT, ITEMS
 from online.core.checkpoint import decode_checkpoint
+from online.core.control import CONTROL, CONTROL_ENTRY, CONTROL_VIEW, ControlEntry, decode_entry
 from online.core.expiry import ITEM_EXPIRY_S, is_over
 from online.core.item_stats import decode_item_stats
 from online.core.partition import ITEM
 from online.core.update import UPDATES, decode_update
-from online.ports import START, Artifact, ArtifactStore, Batch, CorruptArtifact, EventLog, StateStore, Unavailable
+from online.ports import (
+    START,
+    Artifact,
+    ArtifactStore,
+    Batch,
+    CorruptArtifact,
+    EventLog,
+    Position,
+    StateStore,
+    Unavailable,
+)
 from online.vectors import Vectors
 from online.warmup import warm_up
-from online.world import BLEND, RANKER, VECTORS, World, served_blend, served_ranker
+from online.world import BLEND, RANKER, VECTORS, World, served_blend, served_ranker, served_rankers
+from schemas.control import decode_change
 from schemas.item import decode_item
+
+from .contact import Applied, Contact
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +72,12 @@ class Follower:
         open_vectors: Callable[[Artifact], Vectors],
         partitions: int,
         clock: Callable[[], float],
+        contact: Contact,
         refused: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._world, self._open_log, self._state = world, open_log, state
         self._artifacts, self._open_vectors = artifacts, open_vectors
-        self._partitions, self._clock = partitions, clock
+        self._partitions, self._clock, self._contact = partitions, clock, contact
         self._after: dict[tuple[str, int], str] = {}
         self._refused: dict[str, int] = {}  # artifact -> the version not to be opened again
         self._tell_refused = refused
@@ -73,6 +89,11 @@ class Follower:
     def is_alive(self) -> bool:
         """Say whether the thread runs."""
         return self._thread.is_alive()
+
+    @property
+    def applied(self) -> Applied:
+        """Up to where the topics are applied that say what may be shown, and how."""
+        return {topic: self._after.get((topic, 0), START) for topic in (CONTROL, ITEMS)}
 
     def start(self) -> None:
         """Start the thread; `at_head` is set once the world is as new as the log was at some moment since."""
@@ -110,17 +131,36 @@ class Follower:
                     stats = decode_item_stats(payload)
                     if not is_over(stats.received, self._clock(), ITEM_EXPIRY_S):
                         table.put_statistics(partition, item_id, stats)
-        self._after = {(ITEMS, 0): checkpoint.positions.get(ITEMS, START), (UPDATES, 0): START}
+        control = self._load_control()
+        self._after = {
+            (ITEMS, 0): checkpoint.positions.get(ITEMS, START),
+            (UPDATES, 0): START,
+            (CONTROL, 0): control,
+        }
+
+    def _load_control(self) -> Position:
+        at = decode_checkpoint(self._state.checkpoint(CONTROL_VIEW, 0)).positions.get(CONTROL, START)
+        entries: dict[Key, ControlEntry] = {}
+        for key, payload in self._state.scan(0, CONTROL_ENTRY):
+            kind, _, document_id = key.partition("/")
+            with _skipping(f"control document {key}"):
+                entries[kind, document_id] = decode_entry(payload)
+        self._world.control = self._world.control.loaded(entries.items(), at)
+        return at
 
     def _follow(self, log: EventLog) -> None:
         toplists = _Toplists(self._world, self._clock)
         looked = 0.0
         try:
             while not self._closing.is_set():
-                wait_s = toplists.wait_s if self.at_head.is_set() else 0.0
-                batches = log.read(self._after, max_messages=500, wait_s=wait_s)
+                is_settled = self.at_head.is_set() and not self._contact.is_joining
+                batches = log.read(self._after, max_messages=500, wait_s=toplists.wait_s if is_settled else 0.0)
                 for batch in batches:
                     self._apply(batch)
+                if not batches and not is_settled:
+                    self._contact.reached_head()
+                if not batches or self.at_head.is_set():  # nobody is to wait for a worker that does not serve yet
+                    self._contact.beat(self.applied)
                 if time.monotonic() - looked > ARTIFACTS_S:
                     self._swap()
                     looked = time.monotonic()
@@ -137,6 +177,9 @@ class Follower:
             with _skipping(f"{batch.topic} {message.position}"):
                 if batch.topic == ITEMS:
                     items.append(decode_item(message.payload))
+                elif batch.topic == CONTROL:
+                    change = decode_change(message.payload)
+                    self._world.control = self._world.control.applied(change, message.position)
                 else:
                     self._world.apply(decode_update(message.payload))
             self._after[batch.topic, batch.partition] = message.position
@@ -173,7 +216,8 @@ class Follower:
         self._world.vectors = self._open_vectors(artifact)
 
     def _install_ranker(self, artifact: Artifact) -> None:
-        self._world.ranker, self._world.ranker_version = served_ranker(artifact), artifact.version
+        ranker, rankers = served_ranker(artifact), served_rankers(artifact)  # both first: a bad one changes nothing
+        self._world.ranker, self._world.rankers, self._world.ranker_version = ranker, rankers, artifact.version
 
     def _install_blend(self, artifact: Artifact) -> None:
         self._world.blend, self._world.blend_version = served_blend(artifact), artifact.version

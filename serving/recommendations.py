@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
+from online.control.surface import SURFACE
 from online.core.explain import reasons_of
 from online.core.features import NAMES
 from online.core.join import SLATES
-from online.core.policy_document import SIMILAR_POLICY
+from online.core.policy_document import POLICIES, POPULARITY_POLICY, SIMILAR_POLICY
 from online.core.record import UserRecord
 from online.core.rules.rule_set import InvalidRule
-from online.pipeline import SlateRequest, is_showable, recommend
+from online.pipeline import SlateRequest, Stopwatch, is_showable, recommend
 from online.ports import Unavailable
 from online.request import Known, UnknownPolicy, look_up, resolve
 from online.world import World
@@ -30,22 +33,36 @@ from .worker import Worker
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": ProblemOut} for code in (404, 413, 422)}
 ITEM_SURFACE = "item"
+BREAKABLE = frozenset({"retrieve", "eligibility"})  # stages behind which much is left to do
 
 Count = Annotated[int, Query(ge=1, le=MAX_SLATE)]
 Surface = Annotated[str, Query(min_length=1, max_length=128, pattern=PRINTABLE)]
 
 
+class _Late(Exception):
+    """There is no time for the rest of the stages; the message says why."""
+
+
 class _Stages:
-    """Microseconds per stage of a request."""
+    """Microseconds per stage of a request, and its deadline."""
 
     def __init__(self) -> None:
         self.began = self._last = time.perf_counter()
         self.us: dict[str, float] = {}
+        self.deadline_ms = math.inf
 
     def __call__(self, stage: str) -> None:
+        """Take note that a stage has ended.
+
+        Raises:
+            _Late: the deadline has passed, and what is left to do takes longer than a plain answer.
+        """
         now = time.perf_counter()
         self.us[stage] = round((now - self._last) * 1e6, 1)
         self._last = now
+        if stage in BREAKABLE and (now - self.began) * 1000.0 > self.deadline_ms:
+            self.deadline_ms = math.inf
+            raise _Late(f"the deadline passed in the stage {stage}")
 
 
 def router(worker: Worker) -> APIRouter:
@@ -59,10 +76,11 @@ def router(worker: Worker) -> APIRouter:
 
     @routes.get("/v1/recommendations/{user_id}", response_model=SlateOut, responses=PROBLEMS)
     async def get_recommendations(
-        request: Request, user_id: PathId, n: Count = DEFAULT_SLATE, surface: Surface = "home"
+        request: Request, user_id: PathId, n: Count | None = None, surface: Surface = "home"
     ) -> Response:
         """Return a slate for a user: the same as POST, for a curl."""
-        return _answer(worker, request, RecommendIn(user_id=user_id, n=n, surface=surface))
+        ask = RecommendIn(user_id=user_id, surface=surface)
+        return _answer(worker, request, ask if n is None else RecommendIn(user_id=user_id, surface=surface, n=n))
 
     @routes.get("/v1/items/{item_id}/similar", response_model=SlateOut, responses=PROBLEMS)
     async def get_similar(request: Request, item_id: PathId, n: Count = DEFAULT_SLATE) -> Response:
@@ -77,14 +95,16 @@ def router(worker: Worker) -> APIRouter:
 
 def _answer(worker: Worker, http: Request, ask: RecommendIn) -> Response:
     stages = _Stages()
-    request = _resolved(worker, ask, http.headers.get("user-agent", ""))
+    world = worker.current()
+    request = _resolved(worker, world, ask, http.headers.get("user-agent", ""))
+    world.ranker = world.ranker_of(request.policy)
     known, degraded = _known(worker, ask)
     record = known.record
     stages("record")
-    world = worker.world.frozen()
-    slate = recommend(world, request, record, degraded=degraded, stopwatch=stages)
+    stages.deadline_ms = request.deadline_ms
+    slate = _drawn(world, request, record, degraded, stages)
     while not is_showable(world, slate):  # the follower has just applied a takedown that hits it
-        slate = recommend(world, request, record, degraded=degraded, stopwatch=stages)
+        slate = _drawn(world, request, record, degraded, stages)
     slate.stages_us, slate.records = stages.us, dict(known.positions)
     try:
         worker.appender.keep((SLATES, slate.partition, encode_slate(slate)))
@@ -92,10 +112,21 @@ def _answer(worker: Worker, http: Request, ask: RecommendIn) -> Response:
         slate.ope_valid, slate.ope_why = False, f"not logged: {error}"
     stages("log")
     payload = msgspec.json.encode(_described(world, ask, slate, record, stages.began))
-    worker.metrics.slates.labels(_surface_label(worker, slate.surface), slate.rung).inc()
+    surface = slate.surface if slate.surface in world.control.of(SURFACE) else "other"  # a client may send any
+    worker.metrics.slates.labels(surface, slate.rung).inc()
     worker.metrics.robot_slates.inc(slate.robot)
     worker.metrics.slate_seconds.observe(time.perf_counter() - stages.began)
     return Response(payload, media_type="application/json")
+
+
+def _drawn(world: World, request: SlateRequest, record: UserRecord | None, degraded: str, stages: Stopwatch) -> Slate:
+    """Return a slate: once the deadline has passed, one of what everybody likes, without the stages that are left."""
+    try:
+        return recommend(world, request, record, degraded=degraded, stopwatch=stages)
+    except _Late as late:
+        policy = POLICIES[POPULARITY_POLICY]  # as built in: a tenant's may be none the cheaper
+        plain = replace(request, policy=policy, slots=policy.slots_of(request.surface))
+        return recommend(world, plain, record, degraded=degraded, late=str(late), stopwatch=stages)
 
 
 def _known(worker: Worker, ask: RecommendIn) -> tuple[Known, str]:
@@ -105,7 +136,7 @@ def _known(worker: Worker, ask: RecommendIn) -> tuple[Known, str]:
         return Known(None), f"no user record: {error}"
 
 
-def _resolved(worker: Worker, ask: RecommendIn, user_agent: str) -> SlateRequest:
+def _resolved(worker: Worker, world: World, ask: RecommendIn, user_agent: str) -> SlateRequest:
     try:
         return resolve(
             ask,
@@ -114,20 +145,12 @@ def _resolved(worker: Worker, ask: RecommendIn, user_agent: str) -> SlateRequest
             seed=secrets.randbits(63),
             suffix=secrets.token_hex(8),
             user_agent=user_agent,
-            policies=worker.ports.policies,
+            control=world.control,
         )
     except UnknownPolicy as error:
         raise Problem(422, "unknown_policy", str(error)) from None
     except InvalidRule as error:
         raise invalid([{"code": "invalid_expression", "field": error.field, "message": str(error)}]) from None
-
-
-def _surface_label(worker: Worker, surface: str) -> str:
-    """Bound the label: a client may send any surface."""
-    known = worker.surfaces
-    if surface not in known and len(known) < 32:
-        known.add(surface)
-    return surface if surface in known else "other"
 
 
 def _described(world: World, ask: RecommendIn, slate: Slate, record: UserRecord | None, began: float) -> dict[str, Any]:
@@ -137,6 +160,7 @@ def _described(world: World, ask: RecommendIn, slate: Slate, record: UserRecord 
         "decision_id": slate.decision_id,
         "items": _items(world, ask, slate),
         "policy_id": slate.policy_id,
+        "policy_version": slate.policy_version,
         "model_version": slate.model_version,
         "experiment": None,
         "fallback": None if personal else {"rung": slate.rung, "why": slate.why},

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from online.core.known import known
 from online.core.partition import USER, partition_of
-from online.core.policy_document import POLICIES, Policy
 from online.core.record import UserRecord
 from online.dead_letters import DeadLetters
 from online.ports import Artifact, ArtifactStore, EventLog, StateStore, Unavailable
@@ -22,12 +21,14 @@ from online.world import World
 from .admission import Admission
 from .appender import Appender
 from .breaker import Breaker
+from .contact import Contact
 from .follower import Follower
 from .metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 STATE_DEADLINE_S = 0.02
+CATCH_UP_S = 0.05  # that a request waits for a worker that was out of contact with the others
 STATE_RESTS_S = (0.02, 1.0)  # first and longest rest after a failed read
 
 
@@ -43,10 +44,10 @@ class Ports:
     spool_directory: Path
     partitions: int
     name: str
+    member: str  # of this worker, among all that share the state store
     keys: frozenset[str] = frozenset()  # SHA-256 of the API keys; empty: no key is asked
     publishable_keys: frozenset[str] = frozenset()  # SHA-256 of the keys that web pages hold
     allowed_origins: tuple[str, ...] = ()  # whose pages may read the answers
-    policies: Mapping[str, Policy] = field(default_factory=lambda: POLICIES)
 
 
 class Worker:
@@ -60,6 +61,7 @@ class Worker:
         self.admission = Admission(clock=time.monotonic)
         self.metrics.waiting_bytes.set_function(lambda: self.admission.waiting_bytes)
         self.appender = Appender(ports.open_log(), ports.spool_directory, ports.name)
+        self.contact = Contact(ports.state, ports.member)
         self.follower = Follower(
             world,
             open_log=ports.open_log,
@@ -68,9 +70,9 @@ class Worker:
             open_vectors=ports.open_vectors,
             partitions=ports.partitions,
             clock=time.time,
+            contact=self.contact,
             refused=lambda name: self.metrics.refused_artifacts.labels(name).inc(),
         )
-        self.surfaces: set[str] = set()  # seen so far, for a bounded metrics label
         self._state_breaker = Breaker(first_rest_s=STATE_RESTS_S[0], last_rest_s=STATE_RESTS_S[1], clock=time.monotonic)
 
     def start(self, *, ready_within_s: float = 0.0) -> None:
@@ -81,6 +83,7 @@ class Worker:
 
     def close(self) -> None:
         """Stop the threads; what is not shipped stays in the spool."""
+        self.contact.leave()
         self.follower.close()
         self.appender.close()
 
@@ -91,8 +94,13 @@ class Worker:
 
     @property
     def is_ready(self) -> bool:
-        """Say whether the world has caught up with the log since the start."""
-        return self.follower.at_head.is_set()
+        """Say whether the world has caught up with the log since the start, and lags behind no other worker."""
+        return self.follower.at_head.is_set() and not self.contact.is_lagging
+
+    def current(self) -> World:
+        """Return the world for one request to read, as new as this worker owes it to the others to be."""
+        self.contact.wait(CATCH_UP_S)
+        return self.world.frozen()
 
     def partition(self, user_key: str) -> int:
         """Return the partition of a user."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headrace.cli.app import DataDir, Json, app, explained, print_json, print_table
+from headrace.cli.control import Because, Key, Url, call_api, tell
 
 if TYPE_CHECKING:
     from headrace.settings import Settings
@@ -52,6 +53,53 @@ def show(
 
     document = shown(_settings(data_dir), name)
     print_json(document) if as_json else print_table(document)
+
+
+@models.command()
+@explained
+def activate(
+    name: Annotated[str, typer.Argument(help="Of a candidate, as `models list` names it.")],
+    because: Because = "",
+    url: Url = None,
+    api_key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Let a candidate score where a policy says `learned`, and wait until every worker ranks by it.
+
+    Examples:
+
+        headrace models activate newton-1
+        headrace models activate newton-1 --because "bound above 0" --json
+    """
+    tell(call_api("POST", f"{_path(name)}:activate", url, api_key, {"reason": because}), as_json)
+
+
+@models.command()
+@explained
+def rollback(
+    name: Annotated[str, typer.Argument(help="Of the active candidate.")],
+    because: Because = "",
+    url: Url = None,
+    api_key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Take back that a candidate was made active: the one that was before is active again.
+
+    Examples:
+
+        headrace models rollback newton-1
+        headrace models rollback newton-1 --because "fewer clicks" --json
+    """
+    tell(call_api("POST", f"{_path(name)}:rollback", url, api_key, {"reason": because}), as_json)
+
+
+def _path(model: str) -> str:
+    from urllib.parse import quote
+
+    name, _, version = model.rpartition("-")
+    if not (name and version.isdigit()):
+        raise typer.BadParameter(f"{model!r}: a candidate is named like newton-1")
+    return f"/v1/models/{quote(name, safe='')}/versions/{version}"
 
 
 def _settings(data_dir: DataDir) -> Settings:

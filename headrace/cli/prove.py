@@ -275,3 +275,35 @@ def verify_swaps(
     print_json(document) if as_json else print_table(document)
     if not outcome.is_correct:
         raise typer.Exit(1)
+
+
+@verify.command("rollback")
+@explained
+def verify_rollback(
+    rollbacks: Annotated[int, typer.Option(min=1, help="Versions to write and roll back; items to take down.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Write policies, roll them back and take items down while two workers answer without a pause.
+
+    Measures the time from a call to its acknowledgement by both. Exits with 1 when a request that was sent after an
+    acknowledgement was answered by what was before, or not at all; never for a time. Uses a temporary data directory.
+
+    Examples:
+
+        headrace verify rollback --rollbacks 50 --json
+        headrace verify rollback --rollbacks 5
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from headrace.verify import rollback as verification
+
+    with Progress(console=Console(stderr=True), disable=as_json) as progress:
+        task = progress.add_task("rollbacks", total=rollbacks)
+        outcome = verification.verify_rollback(
+            rollbacks=rollbacks, progress=lambda done: progress.update(task, completed=done)
+        )
+    document = asdict(outcome)
+    print_json(document) if as_json else print_table(document)
+    if not outcome.is_correct:
+        raise typer.Exit(1)

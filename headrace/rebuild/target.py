@@ -19,6 +19,7 @@ from headrace.system import plan, running
 from online.connect import open_log, open_state, open_warehouse
 from online.core.catalogue import CATALOGUE_VIEW, ITEM_DOCUMENT, CatalogueFold
 from online.core.checkpoint import Checkpoint, decode_checkpoint
+from online.core.control import CONTROL_ENTRY, CONTROL_VIEW, ControlFold
 from online.core.partition import ITEM, USER, Load, PartitionFold
 from online.core.record import RECORD_VERSION
 from online.core.step import FoldConfig
@@ -74,7 +75,8 @@ def targets(partitions: int) -> list[Target]:
     state = [
         Target(STATE_VIEW, p, PartitionFold.topics, (USER, ITEM), partial(PartitionFold, p)) for p in range(partitions)
     ]
-    return [*state, Target(CATALOGUE_VIEW, 0, CatalogueFold.topics, (ITEM_DOCUMENT,), lambda load: CatalogueFold())]
+    catalogue = Target(CATALOGUE_VIEW, 0, CatalogueFold.topics, (ITEM_DOCUMENT,), lambda load: CatalogueFold())
+    return [*state, catalogue, Target(CONTROL_VIEW, 0, ControlFold.topics, (CONTROL_ENTRY,), ControlFold)]
 
 
 @contextmanager

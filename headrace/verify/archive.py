@@ -9,6 +9,7 @@ from hashlib import sha256
 from headrace.verify.outcome import Outcome
 from headrace.verify.witness import Seen
 from online.core.catalogue import ITEMS
+from online.core.control import CONTROL
 from online.core.dead_letter import DEAD, VERDICTS, decode_dead_letter
 from online.core.example import EXAMPLES, decode_example, example_id
 from online.core.join import SLATES
@@ -32,7 +33,7 @@ def compare_warehouse(outcome: Outcome, seen: Seen, warehouse: Warehouse, answer
 
     A slate, an example or a dead letter may be sent twice; tables that merge such rows are read as merged.
     """
-    for table, topics in (("events", (EVENTS,)), ("documents", (ITEMS, USERS, VERDICTS))):
+    for table, topics in (("events", (EVENTS,)), ("documents", (ITEMS, USERS, VERDICTS, CONTROL))):
         expected = {
             (topic, partition, message.position): {_digest(message.payload)}
             for (topic, partition), messages in seen.items()

@@ -11,6 +11,7 @@ from flows.record import RECORD_VIEW, decode_record_checkpoint
 from flows.state import STATE_VIEW
 from flows.view import committed
 from online.core.catalogue import CATALOGUE_VIEW, ITEMS
+from online.core.control import CONTROL, CONTROL_VIEW
 from online.core.dead_letter import DEAD, VERDICTS
 from online.core.example import EXAMPLES
 from online.core.join import JOIN_VIEW, SLATES
@@ -96,12 +97,14 @@ def _read(ports: Ports) -> Iterator[tuple[Reader, str]]:
         JOIN_VIEW: ((EVENTS, SLATES), everywhere),
         CATALOGUE_VIEW: ((ITEMS,), (0,)),
         LETTERS_VIEW: ((DEAD, VERDICTS), (0,)),
+        CONTROL_VIEW: ((CONTROL,), (0,)),
     }
     for view, (topics, partitions) in views.items():
         yield from (((view, t, p), committed(ports.state, view, t, p)) for t in topics for p in partitions)
     for partition in everywhere:
         recorded = decode_record_checkpoint(ports.state.checkpoint(RECORD_VIEW, partition)).recorded
-        topics = (EVENTS, USERS, SLATES) if partition else (EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD, VERDICTS)
+        single = () if partition else (ITEMS, EXAMPLES, DEAD, VERDICTS, CONTROL)
+        topics = (EVENTS, USERS, SLATES, *single)
         yield from (((RECORD_VIEW, topic, partition), recorded.get(topic, START)) for topic in topics)
     for name, topic in ((RANKER, EXAMPLES), (BLEND, UPDATES)):
         model = ports.artifacts.open(name)

@@ -16,6 +16,7 @@ class MemoryState:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._leases: dict[str, dict[str, tuple[float, frozenset[int]]]] = {}
+        self._said: dict[str, dict[str, tuple[float, bytes]]] = {}
         self._families: dict[tuple[int, str], dict[str, bytes]] = {}
         self._generations: dict[tuple[str, int], int] = {}
         self._checkpoints: dict[tuple[str, int], bytes] = {}
@@ -57,9 +58,20 @@ class MemoryState:
             now = self._clock()
             return {name: held for name, (until, held) in self._leases.get(group, {}).items() if until > now}
 
+    def announce(self, group: str, member: str, payload: bytes, ttl_s: float) -> dict[str, bytes]:
+        with self._lock:
+            self._said.setdefault(group, {})[member] = self._clock() + ttl_s, payload
+        return self.announced(group)
+
+    def announced(self, group: str) -> dict[str, bytes]:
+        with self._lock:
+            now = self._clock()
+            return {name: payload for name, (until, payload) in self._said.get(group, {}).items() if until > now}
+
     def leave(self, group: str, member: str) -> None:
         with self._lock:
             self._leases.get(group, {}).pop(member, None)
+            self._said.get(group, {}).pop(member, None)
 
     def checkpoint(self, view: str, partition: int) -> bytes | None:
         return self._checkpoints.get((view, partition))

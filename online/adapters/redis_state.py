@@ -74,6 +74,23 @@ members[#members + 1] = {ARGV[1], given}
 return members
 """
 
+# Members of a group: name -> "<until when it stands, server's ms> <what the member says>"
+_ANNOUNCE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%d', now + ARGV[3]) .. ' ' .. ARGV[2])
+local said, stored = {}, redis.call('HGETALL', KEYS[1])
+for i = 1, #stored, 2 do
+    local ends, payload = string.match(stored[i + 1], '^(%d+) (.*)$')
+    if tonumber(ends) <= now then
+        redis.call('HDEL', KEYS[1], stored[i])
+    else
+        said[#said + 1] = {stored[i], payload}
+    end
+end
+return said
+"""
+
 
 _NOTHING = Perishable(0, ())
 
@@ -123,21 +140,39 @@ class RedisState:
         return {name.decode(): frozenset(map(int, held.split())) for name, held in members}
 
     def roster(self, group: str) -> dict[str, frozenset[int]]:
-        with answering():
-            pipe = self._redis.pipeline(transaction=True)
-            pipe.time()
-            pipe.hgetall(_leases(group))
-            (seconds, micros), members = pipe.execute()
-        now, found = seconds * 1000 + micros // 1000, {}
+        now, members = self._standing(_leases(group))
+        found = {}
         for name, lease in members.items():
             ends, *held = map(int, lease.split())
             if ends > now:
                 found[name.decode()] = frozenset(held)
         return found
 
+    def announce(self, group: str, member: str, payload: bytes, ttl_s: float) -> dict[str, bytes]:
+        with answering():
+            said: Any = self._redis.eval(_ANNOUNCE, 1, _announced(group), member, payload, int(ttl_s * 1000))
+        return {name.decode(): payload for name, payload in said}
+
+    def announced(self, group: str) -> dict[str, bytes]:
+        now, members = self._standing(_announced(group))
+        said = ((name, *value.split(b" ", 1)) for name, value in members.items())
+        return {name.decode(): payload for name, ends, payload in said if int(ends) > now}
+
+    def _standing(self, key: str) -> tuple[int, dict[bytes, bytes]]:
+        """Return the server's time in ms and the members of a group, those whose time is over too."""
+        with answering():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.time()
+            pipe.hgetall(key)
+            (seconds, micros), members = pipe.execute()
+        return seconds * 1000 + micros // 1000, members
+
     def leave(self, group: str, member: str) -> None:
         with answering():
-            self._redis.hdel(_leases(group), member)
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hdel(_leases(group), member)
+            pipe.hdel(_announced(group), member)
+            pipe.execute()
 
     def checkpoint(self, view: str, partition: int) -> bytes | None:
         with answering():
@@ -213,6 +248,10 @@ def _family(partition: int, family: str) -> str:
 
 def _leases(group: str) -> str:
     return f"{KEY_PREFIX}:leases:{group}"
+
+
+def _announced(group: str) -> str:
+    return f"{KEY_PREFIX}:announced:{group}"
 
 
 def _generation(view: str, partition: int) -> str:

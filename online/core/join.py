@@ -212,7 +212,7 @@ def _rows(slate: Slate) -> Example:
         [False] * len(slate.slots),
         device=_device(slate.request.get("context")),
         policy_id=slate.policy_id,
-        utilities=np.frombuffer(slate.utilities)[slate.slots].tolist(),
+        utilities=[] if slate.ranker == "popularity" else np.frombuffer(slate.utilities)[slate.slots].tolist(),
         uniform=uniform_shares(slate).tolist(),
         user=hash64(slate.user_key) if slate.user_key is not None else 0,
     )

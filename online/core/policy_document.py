@@ -26,7 +26,8 @@ SOURCES = (
 class Policy:
     """One policy.
 
-    `ranker` is `learned` (the served model) or `popularity` (popularity alone, that of days and of all time).
+    `ranker` is `learned` (the active model), `popularity` (popularity alone, that of days and of all time), or the name
+    of a model.
     `thompson` is how many standard deviations of the ranker's posterior one of the draw counts, 0 for none. `new_items`
     is the budget of the exploration pool, surface -> share of its draws; a surface it does not name has `slots.pool`.
     `pins` are position, counted from 1, -> item. `values` is what outcomes are worth by surface, where that is not the
@@ -41,6 +42,7 @@ class Policy:
     new_items: dict[str, float] = field(default_factory=dict)
     pins: dict[int, str] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
+    version: int = 1
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.retrievers) - set(SOURCES))

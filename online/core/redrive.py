@@ -18,7 +18,7 @@ from .foldable import MAX_ID, Unfoldable, check_event, check_user
 from .letters import Letter
 from .partition import EVENTS, USERS
 
-OURS = frozenset({"slates", "examples", "updates", "dead", "verdicts"})
+OURS = frozenset({"slates", "examples", "updates", "dead", "verdicts", "control"})
 STAMPED = frozenset({"received_at", "clamped_s", "updated_at"})  # by ingest; the original's stand
 STAMPED_ITEM = frozenset({"categories", "brand", "price_tier"})
 _decode = guarded(msgspec.json.decode)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from online.ports import Batch, Message
+from schemas.control import decode_change
 from schemas.event import decode_event
 from schemas.fields import EPOCH_MAX_S
 from schemas.item import decode_item
@@ -16,6 +17,7 @@ from schemas.slate import decode_slate
 from schemas.user import decode_user
 
 from .catalogue import ITEMS
+from .control import CONTROL, entry_key
 from .dead_letter import DEAD, VERDICTS, decode_dead_letter, decode_verdict
 from .example import EXAMPLES, correction_of, decode_example
 from .foldable import clamp
@@ -70,6 +72,9 @@ def _document(batch: Batch, message: Message) -> Row:
         elif batch.topic == VERDICTS:
             verdict = decode_verdict(message.payload)
             key, updated_at = verdict.letter, verdict.at
+        elif batch.topic == CONTROL:
+            change = decode_change(message.payload)
+            key, updated_at = entry_key(change.kind, change.id), change.at
         else:
             user = decode_user(message.payload)
             key, updated_at = user.user_id, user.updated_at
@@ -175,6 +180,7 @@ TABLES: dict[str, Table] = {
     EXAMPLES: _OUTCOMES,
     DEAD: _DEAD_LETTERS,
     VERDICTS: _DOCUMENTS,
+    CONTROL: _DOCUMENTS,
 }
 """Topic -> the table that records it."""
 

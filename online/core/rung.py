@@ -20,7 +20,8 @@ class Evidence:
     """What is known of who asks: `acts` of the record on items, items of the session, whether others are known who
     share a label or a value of context, and whether anything was found.
 
-    `degraded` says why the record could not be read, empty when it could; `is_named` whether the request names anybody.
+    `degraded` says why the record could not be read, empty when it could; `is_named` whether the request names anybody;
+    `late` why there was no time for more than what everybody likes, empty when there was.
     """
 
     acts: int
@@ -29,6 +30,7 @@ class Evidence:
     is_found: bool
     is_named: bool
     degraded: str = ""
+    late: str = ""
 
 
 def acts_of(record: UserRecord) -> int:
@@ -47,7 +49,9 @@ def rung_of(evidence: Evidence) -> tuple[Rung, str]:
     ('session', 'no acts of this user yet')
     """
     if not evidence.is_found:
-        return "static", evidence.degraded or "no retriever found anything that may be shown"
+        return "static", evidence.degraded or evidence.late or "no retriever found anything that may be shown"
+    if evidence.late:
+        return "popularity", evidence.late
     if evidence.acts >= PERSONAL_ACTS:
         return "personal", ""
     why = evidence.degraded or ("no acts of this user yet" if evidence.is_named else "the request names no user")

@@ -8,6 +8,7 @@ be promoted once it is above 0.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import msgspec
@@ -21,11 +22,12 @@ from online.core.ranker import Ranker
 
 from .click_posterior import ClickPosterior
 from .examination import Examination, Slots
-from .learner import SIDE_BY_SIDE, Learner, new_learner, side_by_side
+from .learner import Learner, new_learner
 from .lower_bound import LowerBound
 from .outcome_heads import OutcomeHeads
 from .progress import Progress, Quality, quality
 from .river_logistic import LogisticState
+from .side_by_side import SIDE_BY_SIDE, side_by_side
 from .slate_rows import SlateRows, probabilities, slate_rows
 
 SERVED, POPULARITY, RATE = "served", "popularity", "rate"
@@ -99,7 +101,8 @@ class Candidates:
         rate = (self.clicks + 1.0) / (self.rows + 20.0)
         self.progress[RATE].learn_one(self._quality(np.full(len(rows.clicked), np.log(rate / (1.0 - rate))), rows))
         policy = POLICIES.get(example.policy_id)
-        if policy is not None and policy.ranker == "learned" and len(example.utilities) == len(rows.clicked):
+        is_learned = policy is None or policy.ranker == "learned"  # older slates do not say it of themselves
+        if is_learned and len(example.utilities) == len(rows.clicked):
             self.progress[SERVED].learn_one(self._quality(np.array(example.utilities), rows))
         self._posterior.learn_one(rows.features, probabilities(odds[self.active]))
 
@@ -108,10 +111,17 @@ class Candidates:
 
     def export(self, version: str) -> Ranker:
         """Return the served form of the active candidate, with the heads and the root of the covariance."""
-        ranker = self.learners[self.active].export(version)
-        return Ranker(
-            version, ranker.weights, ranker.intercept, self._posterior.root(), ranker.crosses, self._heads.export()
-        )
+        return self.exports(version, [self.active])[self.active]
+
+    def exports(self, version: str, names: Sequence[str]) -> dict[str, Ranker]:
+        """Return the served forms of some candidates, by name.
+
+        They share the heads, which are of what follows a click, and the root: it is made of the features of rows and of
+        chances to be clicked, about which candidates agree far better than about weights.
+        """
+        root, heads = self._posterior.root(), self._heads.export()
+        learned = {name: self.learners[name].export(version) for name in names}
+        return {name: replace(ranker, root=root, heads=heads) for name, ranker in learned.items()}
 
     def summary(self) -> Mapping[str, Any]:
         """Return the figures of the candidates, for the lineage."""

@@ -28,24 +28,6 @@ CANDIDATES: Mapping[str, Config] = {
 }
 """Hyper-parameters by name; a name keeps its meaning for ever, other values get another."""
 
-SIDE_BY_SIDE = ("newton-2", "pointwise-1", "pairwise-1", "listwise-1")
-"""Which of them learn, the one first that serves in a new system."""
-
-
-def side_by_side(active: str = "") -> tuple[str, ...]:
-    """Return which of them learn where a certain one serves, that one first.
-
-    Raises:
-        ValueError: there is no such version.
-
-    >>> side_by_side("pairwise-1")
-    ('pairwise-1', 'newton-2', 'pointwise-1', 'listwise-1')
-    """
-    if active and active not in CANDIDATES:
-        msg = f"candidates for ranking are {', '.join(CANDIDATES)}, not {active}"
-        raise ValueError(msg)
-    return tuple(dict.fromkeys((active or SIDE_BY_SIDE[0], *SIDE_BY_SIDE)))
-
 
 class Learner(Protocol):
     """Learns clicks slate by slate. Utilities are log-odds of a click."""

@@ -6,7 +6,7 @@ CREATE TABLE IF NOT EXISTS documents
     day Date,
     updated_at DateTime64(6, 'UTC') CODEC(Delta, ZSTD),
     id String,
-    payload String CODEC(ZSTD(3)) COMMENT 'the original bytes of items, users and verdicts'
+    payload String CODEC(ZSTD(3)) COMMENT 'the original bytes of items, users, verdicts and changes of control'
 )
 ENGINE = MergeTree
 PARTITION BY day

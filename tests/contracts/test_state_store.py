@@ -195,3 +195,22 @@ def test_who_leaves_holds_nothing_from_then_on(state: StateStore, view: str) -> 
     state.leave(view, "a")
 
     assert state.lease(view, "b", [0], 60.0) == {"b": frozenset({0})}
+
+
+def test_what_a_member_says_stands_until_it_says_more_or_leaves(state: StateStore, view: str) -> None:
+    assert state.announce(view, "a", b"1", 60.0) == {"a": b"1"}
+    assert state.announce(view, "b c", b"2 \x00\n3", 60.0) == {"a": b"1", "b c": b"2 \x00\n3"}
+    assert state.announce(view, "a", b"", 60.0) == {"a": b"", "b c": b"2 \x00\n3"}
+    assert state.announced(view) == {"a": b"", "b c": b"2 \x00\n3"}
+    assert state.announced(f"{view}-other") == {}
+    state.leave(view, "a")
+
+    assert state.announced(view) == {"b c": b"2 \x00\n3"}
+
+
+def test_what_a_member_says_ends_by_itself(state: StateStore, view: str) -> None:
+    state.announce(view, "a", b"1", 0.05)
+    time.sleep(0.1)
+
+    assert state.announced(view) == {}
+    assert state.announce(view, "b", b"2", 60.0) == {"b": b"2"}

@@ -20,9 +20,9 @@ from online.core.join import SLATES
 from online.core.partition import EVENTS
 from online.core.ranker import read_ranker
 from online.models.candidates import Candidates
-from online.models.learner import SIDE_BY_SIDE
+from online.models.side_by_side import SIDE_BY_SIDE
 from online.ports import START, Artifact, Batch
-from online.world import RANKER, RANKER_FILE, served_ranker
+from online.world import RANKER, RANKER_FILE, served_ranker, served_rankers
 from schemas.event import Event, EventItem, encode_event
 from schemas.slate import Slate, encode_slate
 
@@ -108,6 +108,9 @@ def test_examples_become_a_published_ranker(switched_log: Any, artifacts: FileAr
     assert (artifact.lineage["slates"], artifact.lineage["rows"]) == (40, 120)
     assert artifact.lineage["log_loss"] == expected.summary()["log_loss"]
     assert set(artifact.lineage["candidates"]) == set(SIDE_BY_SIDE)
+    assert {name: ranker.weights.tolist() for name, ranker in served_rankers(artifact).items()} == {
+        name: ranker.weights.tolist() for name, ranker in expected.exports("", SIDE_BY_SIDE).items()
+    }
     root = served_ranker(artifact).root
     assert root is not None
     assert root.tolist() == np.asarray(expected.export("").root).tolist()

@@ -16,6 +16,7 @@ from online.adapters.memory_log import MemoryLog
 from online.adapters.memory_state import MemoryState
 from online.core.catalogue import CATALOGUE_VIEW, ITEMS
 from online.core.checkpoint import Checkpoint, encode_checkpoint
+from online.core.control import CONTROL, CONTROL_VIEW
 from online.core.dead_letter import DEAD, VERDICTS
 from online.core.example import EXAMPLES
 from online.core.join import JOIN_VIEW, SLATES
@@ -26,7 +27,7 @@ from online.ports import START, Batch, Position, Unavailable
 from online.world import BLEND, RANKER, VECTORS
 
 PARTITIONS, SENT = 2, 10
-BY_USER, SINGLE = (EVENTS, USERS, SLATES), (ITEMS, UPDATES, EXAMPLES, DEAD, VERDICTS)
+BY_USER, SINGLE = (EVENTS, USERS, SLATES), (ITEMS, UPDATES, EXAMPLES, DEAD, VERDICTS, CONTROL)
 PARTITIONS_OF = [*((topic, p) for topic in BY_USER for p in range(PARTITIONS)), *((topic, 0) for topic in SINGLE)]
 LATER = 1e12  # epoch seconds: everything is old by then
 
@@ -71,6 +72,7 @@ class System:
             (JOIN_VIEW, (EVENTS, SLATES)),
             (CATALOGUE_VIEW, (ITEMS,)),
             (LETTERS_VIEW, (DEAD, VERDICTS)),
+            (CONTROL_VIEW, (CONTROL,)),
         ):
             for partition in range(PARTITIONS):
                 self.commit(view, partition, dict.fromkeys(topics, SENT))
@@ -149,6 +151,7 @@ def test_a_log_short_of_room_keeps_nothing_for_its_youth_but_all_that_somebody_n
         (CATALOGUE_VIEW, ITEMS, {}),
         (LETTERS_VIEW, DEAD, {VERDICTS: SENT}),
         (LETTERS_VIEW, VERDICTS, {DEAD: SENT}),
+        (CONTROL_VIEW, CONTROL, {}),
     ],
 )
 @pytest.mark.parametrize("read", [0, 4])
@@ -202,7 +205,7 @@ def test_nothing_is_trimmed_before_there_is_an_artifact(system: System, tmp_path
     assert [system.kept(topic) for topic in (ITEMS, UPDATES, EXAMPLES, EVENTS)] == [SENT, SENT, SENT, 0]
 
 
-@pytest.mark.parametrize("topic", [EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD, VERDICTS])
+@pytest.mark.parametrize("topic", [EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD, VERDICTS, CONTROL])
 @pytest.mark.parametrize("archived", [0, 7])
 def test_nothing_is_trimmed_ahead_of_the_archive(system: System, topic: str, archived: int) -> None:
     system.archived[topic] = archived

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flows.state import catalogue_view, state_view
+from flows.state import catalogue_view, control_view, state_view
 from flows.view import adopt_all
 from online.ports import EventLog, StateStore
 
@@ -15,11 +15,15 @@ FoldAll = Callable[[EventLog, StateStore, int], None]
 
 @pytest.fixture
 def fold_all() -> FoldAll:
-    """Fold and commit all that a log holds into the state and catalogue views, in batches of at most 20 messages."""
+    """Fold and commit all that a log holds into the views of users, items and control, at most 20 messages a batch."""
 
     def fold(log: EventLog, state: StateStore, partitions: int) -> None:
         views = adopt_all(
-            [state_view(state=state, log=log, partitions=partitions), catalogue_view(state=state, log=log)]
+            [
+                state_view(state=state, log=log, partitions=partitions),
+                catalogue_view(state=state, log=log),
+                control_view(state=state, log=log),
+            ]
         )
         after = {key: position for view in views for key, position in view.positions().items()}
         while batches := log.read(after, max_messages=20, wait_s=0.0):

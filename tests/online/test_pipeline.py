@@ -367,3 +367,33 @@ def test_a_slate_says_whether_a_robot_asked_by_its_words_or_its_record() -> None
     assert recommend(shop(), request(), suspect).robot
     assert not recommend(shop(), request(now=T0 + 61.0), suspect).robot
     assert not recommend(shop(), request(), None).robot
+
+
+def test_by_session_the_profile_finds_nothing_and_by_profile_the_session_does_not() -> None:
+    world, liking = shop(), record(affinities=[{}, {"c1": [9.0] * 3}, {}, {}])
+    asked = request(session_items=["i0"], policy=replace(POLICY, retrievers=("session_knn", "affinity")))
+
+    found = {
+        weighting: {
+            source
+            for slate in [recommend(world, replace(asked, weighting=weighting), liking)]
+            for candidate in range(len(slate.candidates))
+            if slate.candidates[candidate] == "i1" or slate.candidates[candidate] == "i9"
+            for source in [(slate.candidates[candidate], *slate.sources_of(candidate))]
+        }
+        for weighting in ("session", "profile", "hybrid")
+    }
+
+    assert found == {
+        "session": {("i9", "session_knn", "affinity")},  # i9 is of the category of i0
+        "profile": {("i1", "affinity")},
+        "hybrid": {("i1", "affinity"), ("i9", "session_knn", "affinity")},
+    }
+
+
+def test_there_is_no_time_for_more_than_what_everybody_likes_and_the_slate_says_so() -> None:
+    slate = recommend(shop(), request(policy=POLICIES["popularity-1"]), record(), late="the deadline passed")
+
+    assert (slate.rung, slate.why) == ("popularity", "the deadline passed")
+    assert (slate.ope_valid, slate.ope_why) == (False, "the deadline passed")
+    assert len(slate.slots) == 5

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from online.control.control import BUILT_IN, built_in
 from online.core.merge import absorb
 from online.core.partition import partition_of
 from online.core.policy_document import DEFAULT_POLICY, POLICIES, policies_for
@@ -12,6 +13,7 @@ from online.core.step import FoldConfig
 from online.core.value import Value
 from online.pipeline import SlateRequest
 from online.request import UnknownPolicy, look_up, request_key, resolve
+from schemas.control import ControlChange
 from schemas.slate import RecommendIn
 
 PARTITIONS, NOW = 16, 1_767_225_600.25
@@ -99,7 +101,7 @@ def test_a_shop_has_policies_of_its_own() -> None:
     policies = policies_for({"cart": Value(click=0.0)}, {"home": 0.2})
     ask = RecommendIn(user_id="7")
 
-    request = resolve(ask, partitions=PARTITIONS, served_at=NOW, seed=5, suffix="abc", policies=policies)
+    request = resolve(ask, partitions=PARTITIONS, served_at=NOW, seed=5, suffix="abc", control=built_in(policies))
 
     assert (request.policy.values["cart"].click, request.slots.pool) == (0.0, 0.2)
 
@@ -181,3 +183,23 @@ def test_one_id_without_a_merge_reads_one_record(ask: RecommendIn) -> None:
 
     assert look_up(ask, store.read) == (UserRecord(counts={2: 1}), {})
     assert store.trips == [[request_key(ask)]]
+
+
+def test_the_surface_says_what_the_request_leaves_out() -> None:
+    documents = {
+        ("surface", "lounge"): {"policy": "greedy-1", "n": 3, "deadline_ms": 40, "weighting": "profile"},
+        ("policy", "greedy-1"): {"tau": 0.5},
+    }
+    control = BUILT_IN
+    for (kind, name), document in documents.items():
+        control = control.applied(ControlChange(kind=kind, id=name, revision=1, document=document), "1")
+
+    def asked(**fields: object) -> SlateRequest:
+        ask = RecommendIn.model_validate({"user_id": "7", "surface": "lounge", **fields})
+        return resolve(ask, partitions=PARTITIONS, served_at=NOW, seed=5, suffix="abc", control=control)
+
+    plain, own = asked(), asked(n=10, policy="personal-1", deadline_ms=7)
+    assert (plain.policy.policy_id, plain.policy.version, plain.slots.tau) == ("greedy-1", 2, 0.5)
+    assert (plain.n, plain.deadline_ms, plain.weighting) == (3, 40, "profile")
+    assert (own.n, own.deadline_ms, own.policy.policy_id) == (10, 7, "personal-1")
+    assert asked(surface="nowhere").policy.policy_id == DEFAULT_POLICY

@@ -5,10 +5,12 @@ import numpy as np
 from online.adapters.exact_index import ExactIndex
 from online.core.item_stats import ItemStats
 from online.core.item_table import ItemTable
+from online.core.policy_document import Policy
 from online.core.ranker import Ranker
 from online.core.update import SessionTouch, Update
 from online.vectors import Vectors
 from online.world import World
+from schemas.control import ControlChange
 from schemas.item import Item
 
 T0 = 1_700_000_000.0
@@ -61,3 +63,19 @@ def test_a_frozen_world_keeps_toplists_vectors_and_ranker_and_shares_the_arrays(
     assert (frozen.tops, frozen.vectors, frozen.ranker) == (tops, None, ranker)
     assert frozen.table is world.table
     assert frozen.sessions is world.sessions
+
+
+def test_a_policy_is_ranked_by_the_model_it_names_else_by_the_active_one_else_by_the_default() -> None:
+    world = World(ItemTable(partitions=1))
+    weights = world.ranker.weights
+    world.rankers = {name: Ranker(name, weights, 0.0) for name in ("pointwise-1", "newton-1")}
+
+    def version(ranker: str) -> str:
+        return world.ranker_of(Policy("p", ranker=ranker)).version
+
+    assert [version(name) for name in ("learned", "newton-1", "listwise-1", "popularity")] == [
+        "pointwise-1", "newton-1", "prior", "prior",
+    ]  # fmt: skip
+    active = ControlChange(kind="model", id="ranker", revision=1, document={"candidate": "newton-1"})
+    world.control = world.control.applied(active, "1")
+    assert version("learned") == "newton-1"

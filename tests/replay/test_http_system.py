@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
+from served_app import KEEP_ALIVE_S, served
 
 from flows.state import catalogue_view, state_view
 from flows.view import adopt_all
@@ -32,27 +31,8 @@ from schemas.slate import RecommendIn
 from serving.app import create_app
 from serving.worker import Ports, Worker
 
-PARTITIONS, KEEP_ALIVE_S = 2, 1
+PARTITIONS = 2
 KEY = "key"
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """Serve an application in a thread and return its URL."""
-    config = uvicorn.Config(app, port=0, log_level="error", lifespan="on", timeout_keep_alive=KEEP_ALIVE_S)
-    server = uvicorn.Server(config)
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        deadline = time.monotonic() + 30.0
-        while not server.started:
-            assert thread.is_alive()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
 
 
 Open = Callable[..., str]
@@ -72,6 +52,7 @@ def opened(switched_log: Any, switched_state: Any, tmp_path: Path) -> Iterator[O
                 open_vectors=lambda artifact: read_vectors(artifact, lambda path: ExactIndex(*_nothing())),
                 spool_directory=tmp_path,
                 partitions=PARTITIONS,
+                member="api-0",
                 name="api",
                 keys=frozenset(digests),
             )
@@ -200,3 +181,11 @@ def test_another_server_at_the_address_is_told() -> None:
 
 def _nothing() -> Any:
     raise AssertionError("no vectors are published in these tests")
+
+
+def test_other_calls_return_status_and_answer(system: HttpSystem) -> None:
+    assert system.call("PUT", "/v1/policies/mine", {"tau": 0.5})[1]["version"] == 1
+    status, answer = system.call("GET", "/v1/policies/mine")
+    assert (status, answer["document"]["tau"]) == (200, 0.5)
+    with pytest.raises(Rejected, match="session_knn"):
+        system.call("PUT", "/v1/policies/mine", {"retrievers": ["nobody"]})

@@ -15,6 +15,7 @@ from flows.record import RecordView
 from headrace.cli.operate import app
 from headrace.schema import BY_USER, EDGE, SINGLE, TOPICS, documents
 from online.core.catalogue import CatalogueFold
+from online.core.control import ControlFold
 from online.core.join import JoinFold
 from online.core.letters import LettersFold
 from online.core.partition import EVENTS, PartitionFold
@@ -77,7 +78,7 @@ def test_every_topic_is_described_with_its_partitioning() -> None:
 @pytest.mark.parametrize(
     ("process", "read"),
     [
-        ("flow_state", {*PartitionFold.topics, *CatalogueFold.topics, *LettersFold.topics}),
+        ("flow_state", {*PartitionFold.topics, *CatalogueFold.topics, *LettersFold.topics, *ControlFold.topics}),
         ("flow_record", {topic for topic in RecordView.topics if topic}),
     ],
 )

@@ -72,6 +72,7 @@ def test_a_client_of_version_1_is_understood() -> None:
         "explain": True,
         "policy": "personal-1",
         "seed": 7,
+        "deadline_ms": None,
         "timestamp": 1700000000.0,
     }
 

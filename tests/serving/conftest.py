@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 import serving.follower
-from flows.state import catalogue_view, letters_view, state_view
+from flows.state import catalogue_view, control_view, letters_view, state_view
 from flows.view import View, adopt_all
 from online.adapters.exact_index import ExactIndex
 from online.adapters.file_artifacts import FileArtifacts
@@ -41,6 +41,7 @@ class StateFlow:
             state_view(state=state, log=log, partitions=PARTITIONS),
             catalogue_view(state=state, log=log),
             letters_view(state=state, log=log, partitions=PARTITIONS),
+            control_view(state=state, log=log),
         ]
         self._closing = Event()
         self._thread = Thread(target=self._run)
@@ -99,11 +100,11 @@ class Client:
 class System:
     """What a test holds of the running recommender."""
 
-    def __init__(self, log: Any, state: Any, directory: Path, keys: frozenset[str], **ports: Any) -> None:
+    def __init__(self, log: Any, state: Any, directory: Path, keys: frozenset[str], name: str, **ports: Any) -> None:
         self.log, self.state = log, state
         self.artifacts = FileArtifacts(directory / "artifacts")
         self.spools = directory / "spools"
-        self.spools.mkdir()
+        self.spools.mkdir(exist_ok=True)
         self.worker = Worker(
             Ports(
                 open_log=lambda: log,
@@ -113,7 +114,8 @@ class System:
                 open_vectors=lambda artifact: read_vectors(artifact, view_exact),
                 spool_directory=self.spools,
                 partitions=PARTITIONS,
-                name="api-0",
+                name=name,
+                member=name,
                 keys=keys,
                 **ports,
             ),
@@ -156,7 +158,7 @@ def starting(log: Any, state: Any, directory: Path) -> Iterator[Callable[..., Sy
     systems: list[System] = []
 
     def start(keys: frozenset[str] = frozenset(), **ports: Any) -> System:
-        systems.append(System(log, state, directory, keys, **ports))
+        systems.append(System(log, state, directory, keys, f"api-{len(systems)}", **ports))
         return systems[-1]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -173,7 +175,10 @@ def starting(log: Any, state: Any, directory: Path) -> Iterator[Callable[..., Sy
 
 @pytest.fixture
 def start_system(switched_log: Any, switched_state: Any, tmp_path: Path) -> Iterator[Callable[..., System]]:
-    """Start the system of a test, with the given API keys' digests and ports; it may still be catching up."""
+    """Start the system of a test, with the given API keys' digests and ports; it may still be catching up.
+
+    Started again, it is another worker over the same log.
+    """
     with starting(switched_log, switched_state, tmp_path) as start:
         yield start
 

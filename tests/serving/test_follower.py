@@ -23,6 +23,7 @@ from online.models.item_vectors import IDS_FILE, INDEX_FILE, MATRIX_FILE
 from online.vectors import read_vectors
 from online.world import RANKER, RANKER_FILE, VECTORS, World
 from schemas.item import Item, encode_item
+from serving.contact import Contact
 from serving.follower import Follower
 
 T0 = 1_700_000_000.0
@@ -59,6 +60,7 @@ class Following:
             open_vectors=lambda artifact: read_vectors(artifact, view_exact),
             partitions=2,
             clock=lambda: T0,
+            contact=Contact(state, "api-0"),
             refused=self.refused.append,
         )
 

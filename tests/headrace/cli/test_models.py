@@ -16,7 +16,7 @@ from headrace.keys import load_keys, prepare_data_dir
 from online.adapters.file_artifacts import FileArtifacts
 from online.core.example import EXAMPLES, encode_example
 from online.core.features import NAMES
-from online.models.learner import SIDE_BY_SIDE
+from online.models.side_by_side import SIDE_BY_SIDE
 from online.ports import Batch, Message
 
 Run = Callable[..., tuple[int, str, str]]

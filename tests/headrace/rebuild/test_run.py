@@ -21,6 +21,7 @@ from online.adapters.memory_state import MemoryState
 from online.connect import open_warehouse
 from online.core.catalogue import CATALOGUE_VIEW, ITEM_DOCUMENT, ITEMS
 from online.core.checkpoint import decode_checkpoint
+from online.core.control import CONTROL, CONTROL_ENTRY, CONTROL_VIEW
 from online.core.dead_letter import DEAD
 from online.core.item_stats import ItemStats, encode_item_stats
 from online.core.partition import EVENTS, ITEM, USER, USERS, partition_of
@@ -30,13 +31,14 @@ from online.core.update import UPDATES, decode_update
 from online.ports import START, EventLog, Fenced, Message, StateStore, Warehouse
 from replay.history import logged
 from replay.traffic import as_guest, random_event, random_merge
+from schemas.control import ControlChange, encode_change
 from schemas.event import decode_event, encode_event
 from schemas.identity import encode_identity
 from schemas.item import ItemIn, accept_item, encode_item
 from schemas.user import UserIn, accept_user, encode_user
 
 PARTITIONS, SENT, NOW = 2, 150, 1_767_225_600.0
-USER_MESSAGES, ITEM_MESSAGES, POISONED = 5, 8, 1
+USER_MESSAGES, ITEM_MESSAGES, CHANGES, POISONED = 5, 8, 12, 1
 
 _databases = count(1)
 
@@ -57,7 +59,10 @@ class System:
         return rebuild_all(self.ports(), PARTITIONS, lambda line: None, from_start=from_start)
 
     def records(self) -> dict[tuple[int, str], dict[str, bytes]]:
-        families = [(p, name) for p in range(PARTITIONS) for name in (USER, ITEM)] + [(0, ITEM_DOCUMENT)]
+        families = [(p, name) for p in range(PARTITIONS) for name in (USER, ITEM)] + [
+            (0, ITEM_DOCUMENT),
+            (0, CONTROL_ENTRY),
+        ]
         return {key: dict(self.state.scan(*key)) for key in families}
 
     def events(self) -> list[Message]:
@@ -67,6 +72,7 @@ class System:
         return [
             *(self.state.checkpoint(STATE_VIEW, p) for p in range(PARTITIONS)),
             self.state.checkpoint(CATALOGUE_VIEW, 0),
+            self.state.checkpoint(CONTROL_VIEW, 0),
         ]
 
     def sent(self) -> dict[str, int]:
@@ -74,7 +80,11 @@ class System:
 
     def archive_and_trim(self, messages: int, *, archived: bool = True) -> None:
         """Take the front of every partition out of the log, and into the archive unless told not to."""
-        for topic, partition in [*((t, p) for t in (EVENTS, USERS) for p in range(PARTITIONS)), (ITEMS, 0)]:
+        for topic, partition in [
+            *((t, p) for t in (EVENTS, USERS) for p in range(PARTITIONS)),
+            (ITEMS, 0),
+            (CONTROL, 0),
+        ]:
             for batch in self.log.read({(topic, partition): START}, max_messages=messages, wait_s=0.0):
                 for block in blocks(batch) if archived else []:
                     self.warehouse.insert(block.table.name, block.table.columns, block.rows, token=block.token)
@@ -109,11 +119,16 @@ def system(warehouse: Warehouse, tmp_path: Path, fold_all: Callable[[EventLog, S
     system.log.append(USERS, [(partition_of(f"u{u.user_id}", PARTITIONS), encode_user(u)) for u in users])
     items = [accept_item(ItemIn(brand=f"b{i}"), item_id=f"item-{i % 5}", now=NOW + i) for i in range(ITEM_MESSAGES)]
     system.log.append(ITEMS, [(0, encode_item(item)) for item in items])
+    changes = [
+        ControlChange(kind="policy", id=f"p{i % 2}", revision=1 + i // 2, document={"tau": 1 + i}, at=NOW + i)
+        for i in range(CHANGES)
+    ]
+    system.log.append(CONTROL, [(0, encode_change(change)) for change in changes])
     fold_all(system.log, system.state, PARTITIONS)
     return system
 
 
-EVERYTHING = SENT + POISONED + USER_MESSAGES + ITEM_MESSAGES
+EVERYTHING = SENT + POISONED + USER_MESSAGES + ITEM_MESSAGES + CHANGES
 
 
 @pytest.mark.parametrize("archived", [0, 10, 10_000])
@@ -132,7 +147,10 @@ def test_what_is_rebuilt_from_archive_and_log_equals_what_was_there(system: Syst
     assert system.sent() == sent  # nothing is sent again
 
 
-@pytest.mark.parametrize(("view", "family"), [(STATE_VIEW, USER), (STATE_VIEW, ITEM), (CATALOGUE_VIEW, ITEM_DOCUMENT)])
+@pytest.mark.parametrize(
+    ("view", "family"),
+    [(STATE_VIEW, USER), (STATE_VIEW, ITEM), (CATALOGUE_VIEW, ITEM_DOCUMENT), (CONTROL_VIEW, CONTROL_ENTRY)],
+)
 @pytest.mark.parametrize("tampering", ["change", "remove", "invent"])
 def test_a_tampered_record_is_found_and_repaired(system: System, view: str, family: str, tampering: str) -> None:
     system.archive_and_trim(10)

@@ -8,8 +8,8 @@ from example_rows import planted_examples
 from online.core.example import PURCHASE, Example
 from online.core.features import INDEX, NAMES, PRIOR_INTERCEPT
 from online.models.candidates import POPULARITY, RATE, SERVED, Candidates
-from online.models.learner import SIDE_BY_SIDE, side_by_side
 from online.models.progress import quality
+from online.models.side_by_side import SIDE_BY_SIDE, side_by_side
 from online.models.slate_rows import slate_rows
 
 

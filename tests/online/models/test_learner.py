@@ -9,8 +9,9 @@ from example_rows import clicked_example, planted_examples
 
 from online.core.features import INDEX, NAMES, PRIOR, PRIOR_INTERCEPT
 from online.core.ranker import CROSSED
-from online.models.learner import CANDIDATES, SIDE_BY_SIDE, Learner, new_learner
+from online.models.learner import CANDIDATES, Learner, new_learner
 from online.models.progress import quality
+from online.models.side_by_side import SIDE_BY_SIDE
 from online.models.slate_rows import slate_rows
 
 GIVEN = [slate_rows(one) for one in planted_examples(1200)]

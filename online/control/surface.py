@@ -1,0 +1,83 @@
+"""Surfaces: the places where slates are shown, and what is asked for there when a request does not say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from online.core.policy_document import DEFAULT_POLICY
+from online.core.weighting import Weighting
+from schemas.fields import Edge, Label
+from schemas.slate import DEFAULT_SLATE, MAX_DEADLINE_MS, MAX_SLATE
+
+from .kind import Kind, Others, Raw
+
+
+class SloIn(Edge):
+    """What a surface is promised: the 99th percentile of the time to answer, and the share of requests answered."""
+
+    p99_ms: Annotated[float, Field(gt=0, le=60_000)] = 50.0
+    availability: Annotated[float, Field(gt=0, le=1)] = 0.999
+
+
+class SurfaceIn(Edge):
+    """A surface as a client sends it."""
+
+    policy: Label = Field(default=DEFAULT_POLICY, description="Id of the policy that answers")
+    n: Annotated[int, Field(ge=1, le=MAX_SLATE)] = Field(
+        default=DEFAULT_SLATE, description="Slate size where the request names none"
+    )
+    deadline_ms: Annotated[int, Field(ge=1, le=MAX_DEADLINE_MS)] = Field(
+        default=500, description="Beyond it a cheaper rung of the ladder answers"
+    )
+    weighting: Weighting = Field(
+        default="hybrid", description="The evidence that retrieval goes by: this session's, the profile's, or both"
+    )
+    metrics: Annotated[list[Label], Field(max_length=16)] = Field(
+        default=["click_rate"], description="What the surface is judged by"
+    )
+    slo: SloIn = SloIn()
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What a request reads of a surface; `policy` is an id."""
+
+    name: str
+    policy: str = DEFAULT_POLICY
+    n: int = DEFAULT_SLATE
+    deadline_ms: int = 500
+    weighting: Weighting = "hybrid"
+
+
+def _surface(name: str, version: int, document: SurfaceIn) -> Surface:
+    return Surface(name, document.policy, document.n, document.deadline_ms, document.weighting)
+
+
+def _complaint(name: str, surface: Surface | None, others: Others) -> str:
+    known = others.ids("policy")
+    if surface is None or surface.policy in known:
+        return ""
+    return f"policy: there is none of this id; there are {', '.join(sorted(known))}"
+
+
+def _built_in(**said: object) -> Raw:
+    return SurfaceIn.model_validate(said).model_dump(mode="json")
+
+
+SURFACE: Kind[Surface] = Kind(
+    "surface",
+    SurfaceIn,
+    _surface,
+    {
+        "home": _built_in(metrics=["click_rate", "purchase_rate", "coverage"]),
+        "item": _built_in(metrics=["click_rate", "add_to_cart_rate"]),
+        "cart": _built_in(metrics=["add_to_cart_rate", "revenue_per_slate"]),
+        "search": _built_in(metrics=["click_rate", "purchase_rate"]),
+        # It is read hours after it was made: what was looked at just before says little about that moment.
+        "email": _built_in(metrics=["click_rate", "revenue_per_slate"], weighting="profile", deadline_ms=5000),
+    },
+    _complaint,
+)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from served_app import served
+
+from headrace.cli import main
+from online.adapters.exact_index import ExactIndex
+from online.adapters.file_artifacts import FileArtifacts
+from online.core.item_table import ItemTable
+from online.dead_letters import DeadLetters
+from online.vectors import read_vectors
+from online.world import World
+from serving.app import create_app
+from serving.worker import Ports, Worker
+
+Run = Callable[..., tuple[int, Any, str]]
+
+
+@pytest.fixture
+def url(switched_log: Any, switched_state: Any, tmp_path: Path) -> Iterator[str]:
+    """URL of an API over a log and a store in memory."""
+    ports = Ports(
+        open_log=lambda: switched_log,
+        state=switched_state,
+        artifacts=FileArtifacts(tmp_path / "artifacts"),
+        dead_letters=DeadLetters(log=switched_log, state=switched_state),
+        open_vectors=lambda artifact: read_vectors(artifact, lambda path: ExactIndex(np.zeros((0, 1)), np.zeros(0))),
+        spool_directory=tmp_path,
+        partitions=2,
+        name="api-0",
+        member="api-0",
+    )
+    worker = Worker(ports, World(ItemTable(2)))
+    worker.start(ready_within_s=60.0)
+    with served(create_app(worker)) as url:
+        yield url
+
+
+@pytest.fixture
+def run(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command with --json against the API; return exit status, document and stderr."""
+    for name in [name for name in os.environ if name.startswith("HEADRACE_")]:
+        monkeypatch.delenv(name)
+
+    def run(*words: str) -> tuple[int, Any, str]:
+        monkeypatch.setattr(sys, "argv", ["headrace", *words, "--url", url, "--json"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), json.loads(out) if out else None, err
+
+    return run
+
+
+def test_policies_are_written_rolled_back_and_taken_away(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "calm.json").write_text('{"tau": 0.5}', encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"tau": 0.75}'))
+    assert run("policies", "put", "calm", "--file", str(tmp_path / "calm.json"))[1]["version"] == 1
+    assert run("policies", "put", "calm", "--file", "-")[1]["version"] == 2
+
+    status, answer, err = run("policies", "rollback", "calm", "--because", "too hot")
+
+    assert (status, answer["version"], answer["lagging"], err) == (0, 1, [], "")
+    shown = run("policies", "show", "calm")[1]
+    assert (shown["document"]["tau"], shown["changes"][-1]["reason"]) == (0.5, "too hot")
+    assert "calm" in {row["id"] for row in run("policies", "list")[1]["policies"]}
+    assert run("policies", "delete", "calm")[1]["version"] is None
+
+
+def test_surfaces_are_registered_and_given_other_policies(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "lounge.json").write_text('{"n": 3}', encoding="utf-8")
+    run("surfaces", "put", "lounge", "--file", str(tmp_path / "lounge.json"))
+
+    assert run("surfaces", "activate", "lounge", "greedy-1")[1]["document"]["policy"] == "greedy-1"
+    assert run("surfaces", "show", "lounge")[1]["document"]["n"] == 3
+    assert run("surfaces", "rollback", "lounge")[1]["document"]["policy"] == "personal-1"
+    assert "lounge" in {row["id"] for row in run("surfaces", "list")[1]["surfaces"]}
+    assert run("surfaces", "delete", "lounge")[0] == 0
+
+
+def test_a_model_is_activated_and_rolled_back(run: Run) -> None:
+    assert run("models", "activate", "newton-1", "--because", "better")[1]["document"] == {"candidate": "newton-1"}
+    assert run("models", "rollback", "newton-1")[1]["document"] == {"candidate": None}
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["policies", "show", "nobody"], "no such policy"),
+        (["policies", "rollback", "personal-1"], "no version before"),
+        (["policies", "put", "calm", "--file", "/nowhere.json"], "--file"),
+        (["policies", "put", "calm", "--file", __file__], "no JSON"),
+        (["surfaces", "activate", "home", "nobody"], "greedy-1"),
+        (["models", "activate", "nobody"], "newton-1"),
+        (["models", "activate", "nobody-7"], "newton-1"),
+        (["models", "rollback", "newton-1"], "not active"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(run: Run, words: list[str], hint: str) -> None:
+    status, document, err = run(*words)
+
+    assert (status, document, len(err.splitlines())) == (2, None, 1)
+    assert hint in err
+
+
+def test_for_a_person_versions_are_listed_in_lines(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["headrace", "policies", "list", "--url", url])
+    with pytest.raises(SystemExit):
+        main()
+
+    assert "personal-1           version 1    built in" in capsys.readouterr().out
