@@ -18,6 +18,7 @@ from online.core.catalogue import stamp
 from online.core.partition import EVENTS
 from schemas.event import Event, EventIn, accept, encode_event
 from schemas.fields import Edge
+from schemas.problem import RowError
 
 from .appender import Refused
 from .body import admitted_body, check_rows, parse_rows, takes
@@ -34,15 +35,6 @@ class EventBatchIn(Edge):
     """A batch of events; one bad row never fails the others."""
 
     events: Annotated[list[EventIn], Field(max_length=MAX_EVENTS)]
-
-
-class RowError(BaseModel):
-    """Why one row of a batch was not accepted."""
-
-    index: int
-    code: str
-    message: str
-    field: str
 
 
 class AcceptedOut(BaseModel):

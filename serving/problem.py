@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from schemas.fields import safe_path
+from schemas.problem import ProblemOut as ProblemOut  # every route names it among its answers
 
 MAX_ERRORS = 8  # with the lengths below, a problem stays under 4 kB
 MAX_FIELD, MAX_MESSAGE = 120, 200
@@ -36,25 +37,6 @@ class Problem(Exception):
         super().__init__(detail)
         self.status, self.code, self.detail = status, code, detail
         self.errors, self.headers = errors, headers
-
-
-class FieldError(BaseModel):
-    """What is wrong with one field."""
-
-    code: str
-    field: str
-    message: str
-
-
-class ProblemOut(BaseModel):
-    """An RFC 9457 problem document."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    errors: list[FieldError] = []
 
 
 def problem_response(problem: Problem) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -144,3 +145,21 @@ def processes_of() -> Callable[[str], list[int]]:
         return found
 
     return find
+
+
+# What Chromium calls itself when nobody looks at it is a robot's name, and of robots nothing is learned.
+A_PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
+
+
+@pytest.fixture(scope="module")
+def new_context() -> Iterator[Callable[..., Any]]:
+    """Open a fresh profile of a real browser, with a person at it; skipped where there is no browser."""
+    reason = "playwright is missing: uv sync --group browser"
+    playwright = pytest.importorskip("playwright.sync_api", reason=reason)
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield lambda **options: browser.new_context(user_agent=A_PERSON, **options)
+        browser.close()

@@ -45,8 +45,9 @@ export class Headrace {
   setConsent(granted) {
     this.#consent = granted;
     this.#store ??= openStore();
-    if (granted) this.#schedule(0); // what an earlier page has left
-    else this.#remove(this.#keys("headrace:"));
+    if (!granted) return this.#remove(this.#keys("headrace:"));
+    if (this.#user) this.identify(this.#user);
+    this.#schedule(0); // what an earlier page has left
   }
 
   /** Say who the visitor is: what it did before counts for the user. @param {?string} userId null: logged out. */
@@ -159,7 +160,7 @@ export class Headrace {
 
   /** Send; return whether it is kept, or refused for good. If not, it is tried again later. */
   async #isDone(path, body) {
-    const signal = AbortSignal.timeout(TIMEOUT_MS), keepalive = body.length < 1.1 * BATCH_CHARS;
+    const signal = AbortSignal.timeout(TIMEOUT_MS), keepalive = body.length < 1.05 * BATCH_CHARS;
     const options = { method: "POST", body, keepalive, signal, credentials: "omit" };
     const response = await fetch(this.#url(path), options).catch(() => undefined);
     if (response?.status === 202 || REFUSED.includes(response?.status)) {

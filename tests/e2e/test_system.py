@@ -21,9 +21,14 @@ import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from headrace.client import Client, Refused
 from headrace.supervisor import free_port
 from online.connect import open_log
 from online.core.partition import EVENTS
+from schemas.event import EventIn
+from schemas.item import ItemIn
+from schemas.slate import RecommendIn
+from schemas.user import UserIn
 
 pytestmark = pytest.mark.slow
 
@@ -220,6 +225,42 @@ def test_views_are_rebuilt_while_they_serve(system: System, data_dir: Path, even
 
     system.post(click("eve", "pan-5", event_id="eve-rebuilt"))
     eventually(lambda: "pan-5" in str(system.user("eve")))
+
+
+def test_the_python_client_does_what_its_page_says(system: System) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
+    program = page.partition("```python\n")[2].partition("```")[0]
+    assert "http://127.0.0.1:8700" in program
+
+    program = program.replace("http://127.0.0.1:8700", system.where["api"])
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_python_client_tells_and_learns_what_the_api_knows(system: System, eventually: Eventually) -> None:
+    with Client(system.where["api"]) as client:
+        kept = client.put_items([ItemIn(item_id="kettle 1", categories=["kettles"], price=20.0), ItemIn(price=1.0)])
+        assert (kept.accepted, kept.rejected, kept.errors[0].index) == (1, 1, 1)
+        assert client.change_item("kettle 1", ItemIn(price=25.0)).categories == ["kettles"]
+        assert client.item("kettle 1").price == 25.0
+
+        client.put_user("erin", UserIn(labels=["vip"]))
+        click = EventIn(event_id="one", event_type="click", visitor_id="erin-guest", item_id="kettle 1")
+        assert client.send([click]).accepted == 1
+        assert client.send([click]).duplicates == 1
+        client.merge("erin", "erin-guest")
+        known = eventually(lambda: system.user("erin") and client.user("erin")["recent"])
+        assert [touch["item_id"] for touch in known] == ["kettle 1"]
+        assert client.user("erin")["labels"] == ["vip"]
+
+        slate = client.recommend(RecommendIn(user_id="erin", n=3))
+        assert [item.position for item in slate.items] == [1, 2, 3]
+        assert client.similar("boot-1", n=2).items
+        client.delete_item("kettle 1")
+        with pytest.raises(Refused) as refused:
+            client.item("kettle 1")
+        assert refused.value.problem.code == "no_item"
 
 
 def remembered(system: System) -> dict[str, Any]:
