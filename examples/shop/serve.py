@@ -15,12 +15,13 @@ import json
 import os
 import random
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -47,12 +48,19 @@ def recommender(port: int, origin: str, key: str, publishable: str) -> Iterator[
         words = ["up", "--json", "--port", str(port), "--data-dir", f"{directory}/data"]
         process = subprocess.Popen([sys.executable, "-m", "headrace", *words], stdout=subprocess.PIPE, env=environment)
         try:
-            assert process.stdout is not None
-            said = b"".join(iter(process.stdout.readline, b"}\n")) + b"}"
-            yield json.loads(said)["api"]
+            yield json.loads(_first_document(process))["api"]
         finally:
             process.terminate()
             process.wait()
+
+
+def _first_document(process: subprocess.Popen[bytes]) -> bytes:
+    said = b""
+    for line in process.stdout or ():
+        said += line
+        if line == b"}\n":
+            return said
+    sys.exit(process.wait())  # it has said why
 
 
 def crowd(items: list[ItemIn], seed: int = 7) -> list[EventIn]:
@@ -100,6 +108,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080, help="of the shop")
     parser.add_argument("--api-port", type=int, default=8700, help="of the API")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the recommender ends as well
     key, publishable, origin = secrets.token_hex(16), secrets.token_hex(16), f"http://127.0.0.1:{options.port}"
     with recommender(options.api_port, origin, key, publishable) as api:
         items = [ItemIn(**item) for item in json.loads((HERE / "catalogue.json").read_text("utf-8"))["items"]]
@@ -109,11 +118,9 @@ def main() -> None:
         site = partial(Site, config={"api": api, "key": publishable})
         with ThreadingHTTPServer(("127.0.0.1", options.port), site) as server:
             print(f"the shop is open: {origin}   (Ctrl-C closes it)", flush=True)  # noqa: T201
-            try:
-                server.serve_forever()
-            except KeyboardInterrupt:
-                return
+            server.serve_forever()
 
 
 if __name__ == "__main__":
-    main()
+    with suppress(KeyboardInterrupt):
+        main()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,16 +21,22 @@ PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 
 
 @pytest.fixture(scope="module")
-def shop(new_context: Callable[..., Any]) -> Iterator[str]:
+def shop(
+    new_context: Callable[..., Any], processes_of: Callable[[str], list[int]], eventually: Callable[..., Any]
+) -> Iterator[str]:
     """The address of the running shop; without a browser it is not started."""
-    words = [sys.executable, str(SERVE), "--port", str(free_port()), "--api-port", str(free_port())]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    said = process.stdout.readline()
-    assert said.startswith("the shop is open: ")
-    yield said.split()[4]
-    process.terminate()
-    process.communicate(timeout=30)
+    with tempfile.TemporaryDirectory(prefix="hr-") as directory:  # short: a socket lies in it
+        words = [sys.executable, str(SERVE), "--port", str(free_port()), "--api-port", str(free_port())]
+        environment = {**os.environ, "TMPDIR": directory}
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert said.startswith("the shop is open: ")
+        yield said.split()[4]
+        process.terminate()
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+        eventually(lambda: processes_of(directory) == [])
 
 
 @pytest.fixture
