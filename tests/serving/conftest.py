@@ -201,7 +201,7 @@ def serve_for(
     def serve(keys: frozenset[str] = frozenset(), **ports: Any) -> Iterator[System]:
         with starting(*new_ports(), tmp_path_factory.mktemp("shared")) as start:
             system = start(keys, **ports)
-            eventually(lambda: system.worker.is_ready)
+            eventually(lambda: system.worker.is_ready, within_s=60.0)  # kernels may have to be compiled
             yield system
 
     return serve

@@ -20,7 +20,7 @@ from online.core.partition import EVENTS
 from online.ports import Batch, Message
 from schemas.event import Event, EventItem, decode_event, encode_event
 from schemas.identity import Identity, Merge, decode_identity
-from schemas.slate import encode_slate
+from schemas.slate import Slate, encode_slate
 from serving.app import create_app
 
 CLIENT = Path(__file__).parents[2] / "serving" / "static" / "headrace.js"
@@ -30,6 +30,11 @@ START = """async ([url, options]) => {
   const { Headrace } = await import(options.api ? "/headrace.js" : `${url}/client/headrace.js`);
   window.headrace = new Headrace(options);
 }"""
+NOTE_BEACONS = """const send = navigator.sendBeacon.bind(navigator);
+navigator.sendBeacon = (url, body) => {
+  sessionStorage.beacons = JSON.stringify([...JSON.parse(sessionStorage.beacons ?? "[]"), url]);
+  return send(url, body);
+};"""
 SHOW = """async (ask) => {
   const main = document.querySelector("main");
   const slate = await headrace.recommend(ask);
@@ -80,8 +85,9 @@ class Page:
         began = time.time() - 600.0
         self.tab.clock.install(time=began)
         self.tab.clock.pause_at(began + 1.0)
-        self.sent: list[str] = []  # paths
+        self.sent: list[str] = []  # paths; what a page sends while it is left is not told
         self.tab.on("request", lambda one: one.method == "POST" and self.sent.append(one.url.removeprefix(api.url)))
+        self.tab.add_init_script(NOTE_BEACONS)
 
     def open(self, *, before: int = 0, from_api: bool = False, **options: Any) -> None:
         """Open the page, its slates after so many pixels."""
@@ -117,6 +123,12 @@ class Page:
 
     def call(self, method: str, *arguments: Any) -> Any:
         return self.tab.evaluate(f"(given) => headrace.{method}(...given)", arguments)
+
+    def beacons(self) -> list[str]:
+        """Return the paths of the beacons that pages of this tab have sent."""
+        self.tab.goto(self._site)
+        sent: list[str] = self.tab.evaluate("JSON.parse(sessionStorage.beacons ?? '[]')")
+        return [url.removeprefix(self._api.url) for url in sent]
 
     def hide(self, hidden: bool) -> None:
         self.tab.evaluate(
@@ -237,7 +249,7 @@ def test_a_hidden_page_shows_nothing_until_it_is_back_for_a_second(page: Page) -
     assert [len(one.items) for one in page.kept("impression")] == [3]
 
 
-def test_impressions_and_clicks_join_their_slate(page: Page, api: Api) -> None:
+def test_impressions_and_clicks_join_their_slate(page: Page, api: Api, eventually: Wait) -> None:
     page.open()
     slate = page.show()
     page.run(1.0)
@@ -248,7 +260,8 @@ def test_impressions_and_clicks_join_their_slate(page: Page, api: Api) -> None:
     click, cart = page.kept("click")[0], page.kept("add_to_cart")[0]
     assert [(one.item_id, one.position) for one in click.items] == [(shown(slate)[1], 2)]
     assert [(one.item_id, one.position) for one in cart.items] == [(shown(slate)[2], 3)]
-    example = joined(api, slate["recommendation_id"], page.kept())
+    logged = eventually(lambda: api.system.logged_slates().get(slate["recommendation_id"]))
+    example = joined(logged, page.kept())
     assert (example.positions, example.clicked, list(outcomes_of(example))) == (
         [1, 2, 3],
         [False, True, True],
@@ -257,9 +270,8 @@ def test_impressions_and_clicks_join_their_slate(page: Page, api: Api) -> None:
     assert example.device == "desktop"
 
 
-def joined(api: Api, recommendation_id: str, events: list[Event]) -> Any:
+def joined(slate: Slate, events: list[Event]) -> Any:
     """Return the example that a slate becomes once its window of a second has closed."""
-    slate = api.system.logged_slates()[recommendation_id]
     fold = JoinFold(slate.partition, {}, window_s=1.0)
     end = Event(
         event_id="end",
@@ -400,6 +412,7 @@ def test_what_waits_when_a_page_is_left_is_sent_by_beacon(page: Page, eventually
     page.tab.goto("about:blank")
 
     eventually(lambda: [one.event_type for one in page.kept()] == ["click", "view"])
+    assert (page.sent, page.beacons()) == (["/v1/recommendations"], ["/v1/events"])
 
 
 def test_what_an_earlier_page_has_sent_by_beacon_is_kept_once(page: Page, eventually: Wait) -> None:
@@ -409,11 +422,11 @@ def test_what_an_earlier_page_has_sent_by_beacon_is_kept_once(page: Page, eventu
     page.run(1.0)
 
     eventually(lambda: len(page.kept()) == 1)
-    assert page.sent.count("/v1/events") >= 1
+    assert (page.sent, page.beacons()) == (["/v1/events"], ["/v1/events"])
     assert not [key for key in page.stored() if key.startswith("headrace:event:")]
 
 
-def test_without_consent_nothing_is_stored_and_no_event_sent(page: Page, api: Api, site: str) -> None:
+def test_without_consent_nothing_is_stored_and_no_event_sent(page: Page, api: Api) -> None:
     page.open(consent=False)
     slate = page.show()
     page.tab.locator("[data-item-id] >> nth=0").click(position={"x": 5, "y": 150})
@@ -426,15 +439,16 @@ def test_without_consent_nothing_is_stored_and_no_event_sent(page: Page, api: Ap
     assert page.sent == ["/v1/recommendations"]
     assert page.kept() == []
     assert not [one for one in api.said() if isinstance(one, Merge) and one.user_id == "someone"]
-    page.tab.goto(site)
+    assert page.beacons() == []
     assert page.stored() == []
 
 
-def test_a_stranger_is_a_new_one_at_every_request(page: Page, api: Api) -> None:
+def test_a_stranger_is_a_new_one_at_every_request(page: Page, api: Api, eventually: Wait) -> None:
     page.open(consent=False)
 
     slates = [page.show()["recommendation_id"] for _ in range(2)]
 
+    eventually(lambda: {*slates} <= api.system.logged_slates().keys())
     keys = {api.system.logged_slates()[one].user_key for one in slates}
     assert len(keys) == 2
     assert all(str(key).startswith("vstranger-") for key in keys)
