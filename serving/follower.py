@@ -157,6 +157,7 @@ class Follower:
                 batches = log.read(self._after, max_messages=500, wait_s=toplists.wait_s if is_settled else 0.0)
                 for batch in batches:
                     self._apply(batch)
+                self._world.rule_set.columns.build(self._world.table)
                 if not batches and not is_settled:
                     self._contact.reached_head()
                 if not batches or self.at_head.is_set():  # nobody is to wait for a worker that does not serve yet

@@ -307,3 +307,25 @@ def _numbers(text: str, option: str) -> list[int]:
     if min(numbers) < 0:
         raise typer.BadParameter(f"{text!r} is no list of counts such as 100,200", param_hint=option)
     return numbers
+
+
+@bench.command()
+@explained
+def rules(
+    items: Annotated[int, typer.Option(min=1000, help="Of the catalogue.")] = 100_000,
+    rules: Annotated[int, typer.Option(min=1, help="Rules that are on or wait for their requests.")] = 100,
+    repeats: Annotated[int, typer.Option(min=1, help="Of everything.")] = 5,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Rules of the business: compiled over a catalogue, kept as items change, and applied to a request's candidates.
+
+    Examples:
+
+        headrace bench rules --json
+        headrace bench rules --items 1000000 --rules 20
+    """
+    from headrace.bench.rules import rules as run
+
+    document = run(items=items, rules=rules, repeats=repeats, seed=seed, progress=say)
+    print_json(document) if as_json else print_table(document)

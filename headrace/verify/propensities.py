@@ -158,7 +158,7 @@ def _world(seed: int) -> World:
 
 
 def _rule_set(world: World, rng: np.random.Generator) -> RuleSet:
-    return RuleSet([compile_rule(rule) for rule in RULES if rng.random() < 0.3], world.table)
+    return RuleSet.over([compile_rule(rule) for rule in RULES if rng.random() < 0.3], world.table)
 
 
 def _request(rng: np.random.Generator, number: int) -> SlateRequest:

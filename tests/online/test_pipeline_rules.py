@@ -66,7 +66,7 @@ def shown(slate: Slate) -> list[str]:
 def ruled(*rules: Rule, **request_fields: Any) -> Slate:
     """A slate of the shop under these rules, by way of the log."""
     world = shop()
-    world.rule_set = RuleSet([compile_rule(rule, version=n) for n, rule in enumerate(rules, start=1)], world.table)
+    world.rule_set = RuleSet.over([compile_rule(rule, version=n) for n, rule in enumerate(rules, start=1)], world.table)
     return decode_slate(encode_slate(recommend(world, request(**request_fields), record(context={"device": "tv"}))))
 
 
@@ -181,7 +181,7 @@ FIELDS = RequestFields(record(), "u1", "home", 5, None, {}, T0)
 
 def test_a_change_of_the_catalogue_is_seen_by_rules_before_the_item_is_shown() -> None:
     world = shop()
-    world.rule_set = RuleSet([compile_rule(rule("exclude", "'sale' in item.tags"))], world.table)
+    world.rule_set = RuleSet.over([compile_rule(rule("exclude", "'sale' in item.tags"))], world.table)
     fresh = Item(item_id="new", updated_at=T0, created_at=T0, tags=["sale"])
     world.put([fresh, Item(item_id="i0", updated_at=T0, created_at=T0 - 1e6, tags=["sale"])])
     hits = InForce.of(world.rule_set, world.table, FIELDS).on(np.arange(31, dtype=np.int32)).hits

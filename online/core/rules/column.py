@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.item import Item
 
-from ..decay import DAY_S
-from ..item_table import ItemTable
+from ..item_table import Vocabulary
 from .syntax import OPEN, Kind
 from .vocabulary import ITEM
 
@@ -34,56 +35,109 @@ NEITHER = Truth(False, False)
 
 
 class Strings:
-    """A string of each item as a code into distinct names, −1 where there is none."""
+    """A string of each item as a code of a vocabulary, −1 where there is none."""
 
-    def __init__(self, values: Sequence[Any]) -> None:
-        self.index: dict[str, int] = {}
-        code = self.index.setdefault
-        codes = [code(v, len(self.index)) if v.__class__ is str else -1 for v in values]
-        self.codes = np.array(codes, np.int32)  # (n,)
-        self.names = list(self.index)
+    def __init__(self, codes: NDArray[np.int32], vocabulary: Vocabulary) -> None:
+        self.codes, self.vocabulary = codes, vocabulary  # (n,)
 
     def one_of(self, wanted: Collection[str]) -> Truth:
-        codes = [self.index[name] for name in wanted if name in self.index]
-        is_there = self.codes >= 0
-        yes = self.codes == codes[0] if len(codes) == 1 else np.isin(self.codes, codes)
-        return Truth(yes, is_there & ~yes)
+        known = self.vocabulary.codes
+        codes = [known[name] for name in wanted if name in known]
+        if len(codes) == 1:
+            yes: Bools = self.codes == codes[0]
+        else:
+            is_wanted = np.zeros(len(self.vocabulary) + 1, np.bool_)  # the last one is that of −1
+            is_wanted[codes] = True
+            yes = is_wanted[self.codes]
+        return Truth(yes, (self.codes >= 0) & ~yes)
 
     def lifted(self, holds: Callable[[str], bool]) -> Truth:
         """Return what holds of each item's string, asked once per distinct one."""
-        by_name = np.array([*map(holds, self.names), False], np.bool_)
-        yes: Bools = by_name[self.codes]
+        distinct, at = np.unique(self.codes, return_inverse=True)
+        names = self.vocabulary.names
+        yes = np.array([code >= 0 and holds(names[code]) for code in distinct.tolist()], np.bool_)[at]
         return Truth(yes, (self.codes >= 0) & ~yes)
 
     def decoded(self) -> NDArray[np.object_]:
         """Return the strings themselves, None where there is none."""
-        return np.array([*self.names, None], object)[self.codes]
+        names = self.vocabulary.names
+        return np.array([names[code] if code >= 0 else None for code in self.codes.tolist()], object)
 
 
 class Lists:
-    """A list of strings of each item: `rows` and `codes` of all their members, flat, and whether there is a list."""
+    """A list of strings of each item: `rows` and `codes` of all their members, flat, and which items have a list."""
 
-    def __init__(self, values: Sequence[Any]) -> None:
-        members = [(row, m) for row, v in enumerate(values) if v.__class__ is list for m in v if m.__class__ is str]
-        self.rows = np.array([row for row, _ in members], np.int64)
-        self.members = Strings([member for _, member in members])
-        self.is_there = np.array([v.__class__ is list for v in values], np.bool_)  # (n,)
+    def __init__(
+        self, rows: NDArray[np.int64], codes: NDArray[np.int32], is_there: Bools, vocabulary: Vocabulary
+    ) -> None:
+        self.rows, self.codes, self.is_there, self.vocabulary = rows, codes, is_there, vocabulary
 
     def having(self, name: str) -> Truth:
         """Say which lists hold a string."""
-        found = np.zeros(len(self.is_there), np.bool_)
-        found[self.rows[self.members.codes == self.members.index.get(name, -2)]] = True
+        found = self._with(self.codes == self.vocabulary.codes.get(name, -1))
         return Truth(found, self.is_there & ~found)
 
-    def with_one(self, is_wanted: Bools | bool) -> Bools:
-        """Say which items have a member that is wanted, by distinct member."""
+    def members(self, holds: Callable[[Strings], Truth]) -> tuple[Bools, Bools, Bools]:
+        """Say which lists have a member that something is true of, one it is false of, and one it is neither of."""
+        distinct, at = np.unique(self.codes, return_inverse=True)
+        truth = holds(Strings(distinct, self.vocabulary))
+        yes, no = (np.broadcast_to(said, len(distinct)) for said in truth)
+        return self._with(yes[at]), self._with(no[at]), self._with(~(yes | no)[at])
+
+    def _with(self, is_wanted: Bools) -> Bools:
         found = np.zeros(len(self.is_there), np.bool_)
-        wanted = np.broadcast_to(is_wanted, len(self.members.names))[self.members.codes]
-        found[self.rows[wanted]] = True
+        found[self.rows[is_wanted]] = True
         return found
 
 
 Column = Floats | Strings | Lists | Truth
+
+
+def encoded(values: Sequence[Any], kind: Kind, vocabulary: Vocabulary) -> NDArray[Any]:
+    """Return values as an array (n,) that can be kept: a value of another kind is not there.
+
+    Strings are codes, lists tuples of codes or None, numbers floats or NaN; true is 1, false −1, and neither 0. Of kind
+    `any` a value that is there is 1, one that is not −1.
+    """
+    code = vocabulary.code
+    match kind:
+        case "string":
+            return np.array([code(v) if v.__class__ is str else -1 for v in values], np.int32)
+        case "strings":
+            lists = np.empty(len(values), object)
+            for row, value in enumerate(values):
+                lists[row] = tuple(code(m) for m in value if m.__class__ is str) if value.__class__ is list else None
+            return lists
+        case "number":
+            return np.array([v if v.__class__ in (int, float) else np.nan for v in values], np.float64)
+        case "bool":
+            return np.array([1 if v is True else -1 if v is False else 0 for v in values], np.int8)
+        case "any":
+            return np.array([-1 if v is None else 1 for v in values], np.int8)
+
+
+def column(array: NDArray[Any], kind: Kind, vocabulary: Vocabulary) -> Column:
+    """Return an encoded array as conditions read it."""
+    if kind == "number":
+        return array
+    if kind == "string":
+        return Strings(array, vocabulary)
+    if kind != "strings":
+        return Truth(array == 1, array == -1)
+    lists = array.tolist()
+    lengths = [len(members) if members else 0 for members in lists]
+    codes = np.fromiter(chain.from_iterable(filter(None, lists)), np.int32, sum(lengths))
+    return Lists(np.repeat(np.arange(len(lists)), lengths), codes, array != None, vocabulary)  # noqa: E711
+
+
+def values_of(documents: Iterable[Item | None], name: str) -> list[Any]:
+    """Return a field of documents, None where there is none."""
+    attributes = f"{OPEN[0]}."
+    if name.startswith(attributes):
+        key = name.removeprefix(attributes)
+        return [None if document is None else document.attributes.get(key) for document in documents]
+    read = attrgetter(name.removeprefix(ITEM))
+    return [None if document is None else read(document) for document in documents]
 
 
 class DocumentColumns:
@@ -97,52 +151,6 @@ class DocumentColumns:
         """Return a column; values of another kind are not there. Of kind `any` it says which items have a value."""
         key = (name, kind)
         if key not in self._read:
-            self._read[key] = self._column(name, kind)
+            vocabulary = Vocabulary()
+            self._read[key] = column(encoded(values_of(self._documents, name), kind, vocabulary), kind, vocabulary)
         return self._read[key]
-
-    def _column(self, name: str, kind: Kind) -> Column:
-        return _of(self._values(name), kind)
-
-    def _values(self, name: str) -> list[Any]:
-        attributes = f"{OPEN[0]}."
-        if name.startswith(attributes):
-            key = name.removeprefix(attributes)
-            return [None if document is None else document.attributes.get(key) for document in self._documents]
-        field = name.removeprefix(ITEM)
-        return [None if document is None else getattr(document, field) for document in self._documents]
-
-
-class ItemColumns(DocumentColumns):
-    """Columns of some rows of the item table at a moment: what moves by itself, beside what documents say."""
-
-    def __init__(self, table: ItemTable, rows: NDArray[np.int32], now: float) -> None:
-        self._table, self._rows, self._now = table, rows, now
-        names, documents = table.ids.names, table.documents
-        super().__init__([documents.get(names[row]) for row in rows.tolist()])
-
-    def _column(self, name: str, kind: Kind) -> Column:
-        if name == "item.age_days":
-            created = self._table.created[self._rows]
-            return _present(np.where(np.isfinite(created), (self._now - created) / DAY_S, np.nan), kind)
-        if name == "item.popularity":
-            return _present(self._table.standing(self._rows, self._now), kind)
-        return super()._column(name, kind)
-
-
-def _present(values: Floats, kind: Kind) -> Column:
-    return values if kind == "number" else Truth(~np.isnan(values), np.isnan(values))
-
-
-def _of(values: list[Any], kind: Kind) -> Column:
-    match kind:
-        case "string":
-            return Strings(values)
-        case "strings":
-            return Lists(values)
-        case "number":
-            return np.array([v if v.__class__ in (int, float) else np.nan for v in values], np.float64)
-        case "bool":
-            return Truth(np.array([v is True for v in values], bool), np.array([v is False for v in values], bool))
-        case "any":
-            is_there = np.array([v is not None for v in values], bool)
-            return Truth(is_there, ~is_there)

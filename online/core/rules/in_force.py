@@ -12,16 +12,27 @@ from schemas.slate import FiredRule
 
 from ..item_table import ItemTable
 from ..policy import Limits
-from .column import NEITHER, Bools, ItemColumns, Strings
+from .column import Bools, Column, Strings
+from .kept_columns import ItemColumns, Rows
 from .mask import View
 from .request_fields import RequestFields
-from .rule_set import CompiledRule, Rows, RuleSet
+from .rule_set import CompiledRule, RuleSet
+from .syntax import Kind
 
 PINNED = 50  # of the items that a pin is on, the most popular compete for its position
 SCANNED = 10_000  # items that a condition of the request is evaluated on at most, to fill a slate
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int32]
+
+
+def is_for(rule: CompiledRule, fields: RequestFields) -> bool:
+    """Say whether a rule is for a request: its `when` is true, or it has none."""
+    return rule.when is None or bool(rule.when(View(_no_items, fields)).yes)
+
+
+def _no_items(name: str, kind: Kind) -> Column:
+    raise KeyError(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +49,19 @@ class InForce:
         cls, rule_set: RuleSet, table: ItemTable, fields: RequestFields, own: Sequence[CompiledRule] = ()
     ) -> InForce:
         """Return those of the set that are on for a request, and the request's own."""
-        view = View(lambda name, kind: NEITHER, fields)
-        is_on = [
-            rule
-            for rule in rule_set.rules
-            if rule.rule.is_on(fields.now) and (rule.when is None or bool(rule.when(view).yes))
-        ]
+        asked: dict[str | None, bool] = {}  # many rules have the same `when`
+        is_on = []
+        for rule in rule_set.rules:
+            if rule.rule.is_on(fields.now):
+                if (when := rule.rule.when) not in asked:
+                    asked[when] = is_for(rule, fields)
+                if asked[when]:
+                    is_on.append(rule)
         return cls(rule_set, table, fields, [*is_on, *own])
+
+    def columns(self, rows: Rows) -> ItemColumns:
+        """Return the columns of rows at the moment of the request."""
+        return ItemColumns(self.table, rows, self.fields.now, self.rule_set.columns)
 
     def on(self, rows: Rows) -> Applied:
         """Apply the rules to candidates."""
@@ -59,7 +76,7 @@ class InForce:
         kept = [k for k, bit in enumerate(bits) if bit is not None]
         if kept:
             hits[:, kept] = self.rule_set.hits(rows)[:, [bit for bit in bits if bit is not None]]
-        view = View(ItemColumns(self.table, rows, self.fields.now), self.fields)
+        view = View(self.columns(rows), self.fields)
         for k, rule in enumerate(self.rules):
             if bits[k] is None:
                 hits[:, k] = True if rule.where is None else rule.where(view).yes
@@ -143,7 +160,7 @@ class Applied:
         caps = self._of("cap")
         if not caps:
             return None
-        columns = ItemColumns(self.in_force.table, self.rows, self.in_force.fields.now)
+        columns = self.in_force.columns(self.rows)
         by_name: Mapping[str | None, Codes] = {
             None: np.zeros(len(self.rows), np.int32), "category": groups[:, 0], "brand": groups[:, 1]
         }  # fmt: skip

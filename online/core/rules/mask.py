@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from ..item_table import Vocabulary
 from .check import Expression
-from .column import NEITHER, Column, Lists, Strings, Truth
+from .column import NEITHER, Column, Lists, Strings, Truth, column, encoded
 from .syntax import Chain, Compare, Exists, Field, Has, Kind, Listing, Literal, Node, Not, TextTest, Within
 
 Scalar: TypeAlias = str | float | bool | Sequence[str] | None
@@ -226,22 +227,24 @@ def _text_test(node: TextTest) -> Mask:
 
 def _exists(node: Exists) -> Mask:
     """Ask once per distinct member, then say which items have one that does, or one that does not."""
-    members, body = _strings(node.field), _mask(node.body)
-    is_of_item = node.field.of_items
+    members, body, is_of_items = _strings(node.field), _mask(node.body), node.field.of_items
 
     def exists(view: View) -> Truth:
         many = members(view)
         if many is None:
             return NEITHER
-        lists = many if isinstance(many, Lists) else Lists([list(many)])
-        distinct = Strings(lists.members.names)
-        said = body(View(lambda name, kind: distinct, view.scalar))
-        yes, no = lists.with_one(said.yes), lists.with_one(said.no)
-        is_said = lists.is_there & ~lists.with_one(np.logical_not(said.yes) & np.logical_not(said.no))
+        lists = many if isinstance(many, Lists) else _one_list(many)
+        yes, no, neither = lists.members(lambda distinct: body(View(lambda name, kind: distinct, view.scalar)))
+        is_said = lists.is_there & ~neither
         yes, no = (is_said & ~no, no) if node.every else (yes, is_said & ~yes)
-        return Truth(yes, no) if is_of_item else Truth(bool(yes[0]), bool(no[0]))
+        return Truth(yes, no) if is_of_items else Truth(bool(yes[0]), bool(no[0]))
 
     return exists
+
+
+def _one_list(members: Iterable[str]) -> Lists:
+    vocabulary = Vocabulary()
+    return cast(Lists, column(encoded([list(members)], "strings", vocabulary), "strings", vocabulary))
 
 
 def _is_number(node: Node) -> bool:

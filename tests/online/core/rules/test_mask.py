@@ -14,7 +14,8 @@ from online.core.decay import DAY_S
 from online.core.item_stats import ItemStats
 from online.core.item_table import ItemTable
 from online.core.rules.check import condition_on_items, condition_on_request
-from online.core.rules.column import NEITHER, ItemColumns, Truth
+from online.core.rules.column import NEITHER, Truth
+from online.core.rules.kept_columns import ItemColumns, KeptColumns
 from online.core.rules.mask import View, compiled
 from schemas.item import Item
 
@@ -32,10 +33,14 @@ def items(*documents: dict[str, Any]) -> ItemTable:
     return table
 
 
-def truth(text: str, table: ItemTable, request: dict[str, Any] | None = None) -> list[bool | None]:
+def truth(
+    text: str, table: ItemTable, request: dict[str, Any] | None = None, kept: KeptColumns | None = None
+) -> list[bool | None]:
     """What the mask says of each row: true, false or neither."""
     rows = np.arange(len(table), dtype=np.int32)
-    said = compiled(condition_on_items(text))(View(ItemColumns(table, rows, NOW), (request or {}).get))
+    said = compiled(condition_on_items(text))(
+        View(ItemColumns(table, rows, NOW, kept or KeptColumns()), (request or {}).get)
+    )
     yes, no = (np.broadcast_to(mask, len(rows)).tolist() for mask in said)
     assert not any(y and n for y, n in zip(yes, no, strict=True))
     return [True if y else False if n else None for y, n in zip(yes, no, strict=True)]
@@ -59,10 +64,10 @@ def interpreted(text: str, item: dict[str, Any], request: dict[str, Any]) -> boo
     return bool(result)
 
 
-def as_map(item: Item | None) -> dict[str, Any]:
+def as_map(item: Item | None, item_id: str) -> dict[str, Any]:
     """An item as CEL sees it: what it does not have is no key."""
     if item is None:
-        return {"attributes": {}}
+        return {"item_id": item_id, "attributes": {}}
     fields = {name: getattr(item, name) for name in ("brand", "price", "owner_id", "categories", "tags", "available")}
     return {
         "item_id": item.item_id,
@@ -178,9 +183,12 @@ def test_a_mask_says_of_every_item_what_the_interpreter_of_the_language_says(
 ) -> None:
     table = items(*documents)
 
-    expected = [interpreted(text, as_map(table.documents.get(name)), request) for name in table.ids.names]
+    expected = [interpreted(text, as_map(table.documents.get(name), name), request) for name in table.ids.names]
 
-    assert truth(text, table, request) == expected
+    kept = KeptColumns()
+    assert truth(text, table, request, kept) == expected  # from documents
+    kept.build(table)
+    assert truth(text, table, request, kept) == expected  # from columns, those that were asked for
 
 
 @pytest.mark.parametrize(
