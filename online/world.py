@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from online.control.control import BUILT_IN, Control
+from online.control.rule import RULE
 from online.core.audience import Audiences, Liked
 from online.core.item_table import ItemTable
 from online.core.policy_document import Policy
@@ -107,6 +108,13 @@ class World:
     rule_set: RuleSet = field(default_factory=RuleSet)  # of the business; `rules` are learned from sequences
     blend_version: int = 0  # of the artifact the blend came from, 0 for the prior
     control: Control = BUILT_IN
+
+    def install(self, control: Control) -> None:
+        """Take over control documents."""
+        rules = control.of(RULE)
+        if rules != self.control.of(RULE):
+            self.rule_set = RuleSet.over(rules.values(), self.table, self.rule_set)
+        self.control = control
 
     def put(self, items: Sequence[Item]) -> None:
         """Apply catalogue documents; what rules say of one is known before it may be shown."""

@@ -17,7 +17,7 @@ from schemas.item import ItemIn
 from schemas.slate import RecommendIn
 from schemas.user import UserIn
 
-from . import browser_client, catalogue, control, dead_letters, events, identity, models, recommendations
+from . import browser_client, catalogue, control, dead_letters, events, identity, models, recommendations, rules
 from .access import restrict
 from .body import describe
 from .catalogue import ItemBatchIn
@@ -42,12 +42,13 @@ def create_app(worker: Worker) -> FastAPI:
     app.include_router(identity.router(worker))
     app.include_router(recommendations.router(worker))
     app.include_router(control.router(worker))
+    app.include_router(rules.router(worker))
     app.include_router(models.router(worker))
     app.include_router(dead_letters.router(worker.ports.dead_letters))
     app.include_router(browser_client.router())
     _add_operations(app, worker)
     bodies: list[type[BaseModel]] = [EventIn, EventBatchIn, ItemIn, ItemBatchIn, UserIn, MergeIn, RecommendIn]
-    describe(app, [*bodies, *control.BODIES, *dead_letters.BODIES])
+    describe(app, [*bodies, *control.BODIES, *rules.BODIES, *dead_letters.BODIES])
     return app
 
 

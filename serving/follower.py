@@ -180,11 +180,11 @@ class Follower:
                     items.append(decode_item(message.payload))
                 elif batch.topic == CONTROL:
                     change = decode_change(message.payload)
-                    self._world.control = self._world.control.applied(change, message.position)
+                    self._world.install(self._world.control.applied(change, message.position))
                 else:
                     self._world.apply(decode_update(message.payload))
-            self._after[batch.topic, batch.partition] = message.position
         self._world.put(items)
+        self._after[batch.topic, batch.partition] = batch.messages[-1].position
 
     def _swap(self) -> None:
         """Open newer versions of the artifacts; on doubt the running ones keep serving."""

@@ -11,7 +11,20 @@ if TYPE_CHECKING:
 
 def application() -> typer.Typer:
     """Return the application with all its commands."""
-    from headrace.cli import audit, bridge, control, dead_letters, evaluate, log, measure, models, operate, past, prove  # noqa: F401  each adds its commands to the application
+    from headrace.cli import (  # noqa: F401  each adds its commands to the application
+        audit,
+        bridge,
+        control,
+        dead_letters,
+        evaluate,
+        log,
+        measure,
+        models,
+        operate,
+        past,
+        prove,
+        rules,
+    )
     from headrace.cli.app import app
 
     return app

@@ -34,7 +34,7 @@ def list_policies(url: Url = None, api_key: Key = "", as_json: Json = False) -> 
         headrace policies list
         headrace policies list --url http://shop:8700 --json
     """
-    _listed("policies", url, api_key, as_json)
+    listed("policies", url, api_key, as_json)
 
 
 @policies.command("show")
@@ -47,7 +47,7 @@ def show_policy(policy: PolicyId, url: Url = None, api_key: Key = "", as_json: J
         headrace policies show personal-1
         headrace policies show personal-1 --json
     """
-    tell(call_api("GET", _path("policies", policy), url, api_key), as_json)
+    tell(call_api("GET", path_of("policies", policy), url, api_key), as_json)
 
 
 @policies.command("put")
@@ -60,7 +60,7 @@ def put_policy(policy: PolicyId, file: Document, url: Url = None, api_key: Key =
         headrace policies put personal-1 --file policy.json
         headrace policies put calm --file - --json
     """
-    tell(call_api("PUT", _path("policies", policy), url, api_key, _read(file)), as_json)
+    tell(call_api("PUT", path_of("policies", policy), url, api_key, read_document(file)), as_json)
 
 
 @policies.command("delete")
@@ -73,7 +73,7 @@ def delete_policy(policy: PolicyId, url: Url = None, api_key: Key = "", as_json:
         headrace policies delete calm
         headrace policies delete personal-1 --json
     """
-    tell(call_api("DELETE", _path("policies", policy), url, api_key), as_json)
+    tell(call_api("DELETE", path_of("policies", policy), url, api_key), as_json)
 
 
 @policies.command("rollback")
@@ -88,7 +88,7 @@ def rollback_policy(
         headrace policies rollback personal-1
         headrace policies rollback personal-1 --because "fewer clicks" --json
     """
-    tell(call_api("POST", f"{_path('policies', policy)}:rollback", url, api_key, {"reason": because}), as_json)
+    tell(call_api("POST", f"{path_of('policies', policy)}:rollback", url, api_key, {"reason": because}), as_json)
 
 
 @surfaces.command("list")
@@ -101,7 +101,7 @@ def list_surfaces(url: Url = None, api_key: Key = "", as_json: Json = False) -> 
         headrace surfaces list
         headrace surfaces list --json
     """
-    _listed("surfaces", url, api_key, as_json)
+    listed("surfaces", url, api_key, as_json)
 
 
 @surfaces.command("show")
@@ -114,7 +114,7 @@ def show_surface(surface: SurfaceName, url: Url = None, api_key: Key = "", as_js
         headrace surfaces show home
         headrace surfaces show email --json
     """
-    tell(call_api("GET", _path("surfaces", surface), url, api_key), as_json)
+    tell(call_api("GET", path_of("surfaces", surface), url, api_key), as_json)
 
 
 @surfaces.command("put")
@@ -129,7 +129,7 @@ def put_surface(
         headrace surfaces put lounge --file lounge.json
         headrace surfaces put home --file - --json
     """
-    tell(call_api("PUT", _path("surfaces", surface), url, api_key, _read(file)), as_json)
+    tell(call_api("PUT", path_of("surfaces", surface), url, api_key, read_document(file)), as_json)
 
 
 @surfaces.command("delete")
@@ -142,7 +142,7 @@ def delete_surface(surface: SurfaceName, url: Url = None, api_key: Key = "", as_
         headrace surfaces delete lounge
         headrace surfaces delete lounge --json
     """
-    tell(call_api("DELETE", _path("surfaces", surface), url, api_key), as_json)
+    tell(call_api("DELETE", path_of("surfaces", surface), url, api_key), as_json)
 
 
 @surfaces.command("activate")
@@ -163,7 +163,7 @@ def activate(
         headrace surfaces activate email popularity-1 --because "nothing else is ready" --json
     """
     said = {"policy": policy, "reason": because}
-    tell(call_api("POST", f"{_path('surfaces', surface)}:activate", url, api_key, said), as_json)
+    tell(call_api("POST", f"{path_of('surfaces', surface)}:activate", url, api_key, said), as_json)
 
 
 @surfaces.command("rollback")
@@ -178,7 +178,7 @@ def rollback_surface(
         headrace surfaces rollback home
         headrace surfaces rollback home --because "slow" --json
     """
-    tell(call_api("POST", f"{_path('surfaces', surface)}:rollback", url, api_key, {"reason": because}), as_json)
+    tell(call_api("POST", f"{path_of('surfaces', surface)}:rollback", url, api_key, {"reason": because}), as_json)
 
 
 def call_api(method: str, path: str, url: str | None, api_key: str, document: dict[str, Any] | None = None) -> Any:
@@ -209,7 +209,8 @@ def tell(answer: dict[str, Any], as_json: bool) -> None:
         say(f"not applied yet by {', '.join(answer['lagging'])}")
 
 
-def _listed(plural: str, url: str | None, api_key: str, as_json: bool) -> None:
+def listed(plural: str, url: str | None, api_key: str, as_json: bool) -> None:
+    """Print the documents of a kind as they stand."""
     answer = call_api("GET", f"/v1/{plural}", url, api_key)
     if as_json:
         print_json(answer)
@@ -219,11 +220,13 @@ def _listed(plural: str, url: str | None, api_key: str, as_json: bool) -> None:
         typer.echo(f"{row['id']:<20} version {row['version']:<4} {origin}")
 
 
-def _path(plural: str, document_id: str) -> str:
+def path_of(plural: str, document_id: str) -> str:
+    """Return the path of a document of the API."""
     return f"/v1/{plural}/{quote(document_id, safe='')}"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file, or of stdin for -."""
     import json
 
     try:

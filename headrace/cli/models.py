@@ -19,8 +19,9 @@ app.add_typer(models, name="models")
 @models.command("list")
 @explained
 def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """List the candidates for ranking: progressive figures, gain over the active one with its bound, lineage; also how
-    much each slot is looked at, by surface and device.
+    """List the candidates for ranking: progressive figures, gain over the active one with its bound, lineage.
+
+    Also how much each slot is looked at, by surface and device.
 
     A candidate is promotable once the lower bound of its gain in NDCG, which holds at all times at once, is above 0.
 

@@ -16,13 +16,14 @@ from schemas.control import ControlChange
 from .kind import Kind, Raw
 from .model import MODEL, RANKER_SLOT
 from .policy import POLICY, policy_document
+from .rule import RULE
 from .surface import SURFACE, Surface
 
 T = TypeVar("T")
 Key = tuple[str, str]
 """Kind and id."""
 
-KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in (POLICY, SURFACE, MODEL)}
+KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in (POLICY, SURFACE, MODEL, RULE)}
 
 
 class Standing(NamedTuple):

@@ -25,26 +25,37 @@ def redrawn(slate: Slate) -> Draw:
     """Draw a slate again from what it has logged."""
     return draw_slate(
         np.frombuffer(slate.utilities),
-        _groups(slate),
+        groups_of(slate),
         _mask(slate.eligible),
         slate.n,
         slot_policy(slate),
         slate.seed,
         pool=_mask(slate.pool) if slate.pool else None,
         pins=slate.pins,
-        limits=_limits(slate),
+        limits=limits_of(slate),
     )
 
 
 def slot_distributions(slate: Slate) -> NDArray[np.float64]:
     """Return each slot's probabilities given the slots before it, shape (n, c): 1 for a pin, 0 for what is not open."""
     distributions = np.zeros((len(slate.slots), len(slate.candidates)))
-    for p, (chosen, known, is_open) in zip(distributions, _slots(slate), strict=True):
-        if not is_open[chosen]:
-            p[chosen] = 1.0 if chosen in slate.pins.values() else 0.0
+    for p, (chosen, known) in zip(distributions, _slots(slate), strict=True):
+        if chosen in known:
+            p[chosen] = 1.0
         else:
-            p[is_open] = _mixture(slate, known, is_open)
+            p[:] = next_distribution(slate, known)
     return distributions
+
+
+def next_distribution(slate: Slate, known: list[int]) -> NDArray[np.float64]:
+    """Return the probabilities of a slot that nothing is pinned to, given those known before it, shape (c,).
+
+    All are 0 when no candidate is open.
+    """
+    p, is_open = np.zeros(len(slate.candidates)), _open(slate, known)
+    if is_open.any():
+        p[is_open] = _mixture(slate, known, is_open)
+    return p
 
 
 def uniform_shares(slate: Slate) -> NDArray[np.float64]:
@@ -53,32 +64,35 @@ def uniform_shares(slate: Slate) -> NDArray[np.float64]:
     What the uniform part draws does not depend on what the ranker thinks, so rows weighted by these shares tell how
     slots differ rather than how items do. Nothing of a pin is uniform.
     """
-    left = np.array([is_open.sum() if is_open[chosen] else np.inf for chosen, _, is_open in _slots(slate)])
-    shares: NDArray[np.float64] = slate.epsilon / (left * np.array(slate.propensities, np.float64))
+    left = [np.inf if chosen in known else _open(slate, known).sum() for chosen, known in _slots(slate)]
+    shares: NDArray[np.float64] = slate.epsilon / (np.array(left) * np.array(slate.propensities, np.float64))
     return shares
 
 
-def _slots(slate: Slate) -> Iterator[tuple[int, list[int], NDArray[np.bool_]]]:
-    """Yield, per slot: the chosen candidate, those known before it (pins from the start), and which are open (c,)."""
-    groups, eligible = _groups(slate), _mask(slate.eligible)
-    caps = [(groups[:, g], cap) for g, cap in enumerate((slate.category_cap, slate.brand_cap)) if cap is not None]
-    if (limits := _limits(slate)) is not None:
-        caps += zip(limits.groups.T, limits.most.tolist(), strict=True)
+def _slots(slate: Slate) -> Iterator[tuple[int, list[int]]]:
+    """Yield, per slot: the chosen candidate, and those known before it, pins from the start."""
     known = [candidate for candidate in slate.pins.values() if candidate in slate.slots]
     for chosen in slate.slots:
-        is_open = eligible.copy()
-        is_open[known] = False
-        for column, cap in caps:
-            codes, counts = np.unique(column[known], return_counts=True)
-            full = codes[(codes >= 0) & (counts >= cap)]
-            is_open &= ~np.isin(column, full)
-        yield chosen, known, is_open
+        yield chosen, known
         if chosen not in known:
             known = [*known, chosen]
 
 
+def _open(slate: Slate, known: list[int]) -> NDArray[np.bool_]:
+    """Return which candidates may still be chosen, (c,)."""
+    groups, is_open = groups_of(slate), _mask(slate.eligible)
+    is_open[known] = False
+    caps = [(groups[:, g], cap) for g, cap in enumerate((slate.category_cap, slate.brand_cap)) if cap is not None]
+    if (limits := limits_of(slate)) is not None:
+        caps += zip(limits.groups.T, limits.most.tolist(), strict=True)
+    for column, cap in caps:
+        codes, counts = np.unique(column[known], return_counts=True)
+        is_open &= ~np.isin(column, codes[(codes >= 0) & (counts >= cap)])
+    return is_open
+
+
 def _mixture(slate: Slate, known: list[int], is_open: NDArray[np.bool_]) -> NDArray[np.float64]:
-    groups = _groups(slate)
+    groups = groups_of(slate)
     chosen = groups[known] if known else np.full((1, 2), -1, np.int32)
     same = (groups[is_open, None, :] == chosen) & (chosen >= 0)  # (open, known, 2)
     exponents = (np.frombuffer(slate.utilities)[is_open] - slate.diversity * same.mean(axis=(1, 2))) / slate.tau
@@ -90,11 +104,13 @@ def _mixture(slate: Slate, known: list[int], is_open: NDArray[np.bool_]) -> NDAr
     return mixture
 
 
-def _groups(slate: Slate) -> NDArray[np.int32]:
+def groups_of(slate: Slate) -> NDArray[np.int32]:
+    """Return the category and brand codes of a slate's candidates, (c, 2)."""
     return np.frombuffer(slate.groups, np.int32).reshape(-1, 2)
 
 
-def _limits(slate: Slate) -> Limits | None:
+def limits_of(slate: Slate) -> Limits | None:
+    """Return the caps that rules had put on a slate."""
     if not slate.caps:
         return None
     groups = np.frombuffer(slate.cap_groups, np.int32).reshape(-1, len(slate.caps))

@@ -122,3 +122,19 @@ def test_for_a_person_versions_are_listed_in_lines(
         main()
 
     assert "personal-1           version 1    built in" in capsys.readouterr().out
+
+
+def test_rules_are_written_tried_and_taken_away(run: Run, tmp_path: Path) -> None:
+    rule, wrong = tmp_path / "rule.json", tmp_path / "wrong.json"
+    rule.write_text('{"action": "exclude", "where": "item.price > 99"}', encoding="utf-8")
+    wrong.write_text('{"action": "exclude", "where": "item.prize > 99"}', encoding="utf-8")
+
+    assert run("rules", "dry-run", "dear", "--file", str(rule))[1]["slates"] == 0
+    assert run("rules", "put", "dear", "--file", str(rule))[1]["version"] == 1
+    assert run("rules", "show", "dear")[1]["document"]["where"] == "item.price > 99"
+    assert run("rules", "dry-run", "dear", "--slates", "10")[1]["changed"] == 0
+    status, _, said = run("rules", "put", "dear", "--file", str(wrong))
+    assert (status, "column 1: there is no item.prize: did you mean item.price?" in said) == (2, True)
+    assert run("rules", "rollback", "dear")[0] == 2  # it is the first version
+    assert run("rules", "delete", "dear")[1]["version"] is None
+    assert run("rules", "list")[1]["rules"] == []

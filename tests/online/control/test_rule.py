@@ -5,17 +5,21 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from schemas.rule import RuleIn, accept_rule, decode_rule, encode_rule
+from online.control.control import BUILT_IN
+from online.control.rule import RULE, RuleIn
+from schemas.control import ControlChange
 
 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
         ({"action": "exclude"}, "the action exclude needs where"),
+        ({"action": "exclude", "where": "item.brnad == 'a'"}, "there is no item.brnad: did you mean item.brand"),
+        ({"action": "exclude", "where": "true", "when": "item.price < 1"}, "this is on the request: item.price cannot"),
         ({"action": "boost", "where": "true"}, "a boost needs factor"),
         ({"action": "boost", "where": "true", "factor": 0}, "greater than or equal to 0.001"),
-        ({"action": "pin", "where": "true"}, "a pin needs position"),
-        ({"action": "pin", "where": "true", "position": 0}, "greater than or equal to 1"),
+        ({"action": "pin", "where": "item.brand == 'a'"}, "a pin needs position"),
+        ({"action": "pin", "where": "item.age_days < 1", "position": 1}, "a pin is on items by their documents"),
         ({"action": "cap", "per": "brand"}, "a cap needs most"),
         ({"action": "exclude", "where": "true", "factor": 2}, "factor is not for the action exclude"),
         ({"action": "boost", "where": "true", "factor": 2, "per": "brand"}, "per is not for the action boost"),
@@ -37,8 +41,10 @@ def test_a_document_that_is_no_rule_is_refused(document: dict[str, Any], message
         {"action": "cap", "most": 2, "per": "brand", "ends_at": "2030-01-01T00:00:00Z"},
     ],
 )
-def test_a_rule_is_read_as_it_was_kept(document: dict[str, Any]) -> None:
-    rule = accept_rule(RuleIn.model_validate(document), rule_id="r")
+def test_a_rule_is_read_as_it_was_written(document: dict[str, Any]) -> None:
+    written = RuleIn.model_validate(document).model_dump(mode="json")
+    control = BUILT_IN.applied(ControlChange(kind="rule", id="r", revision=1, document=written), "1")
 
-    assert decode_rule(encode_rule(rule)) == rule
-    assert rule.action == document["action"]
+    found = control.of(RULE)["r"]
+    assert (found.rule.rule_id, found.version, found.rule.action) == ("r", 1, document["action"])
+    assert {name: getattr(found.rule, name) for name in written} == written
