@@ -9,14 +9,19 @@ from flows.artifact import newest_sound
 from flows.learn import STATE_FILE
 from headrace.process import open_artifacts
 from headrace.settings import Settings, SettingsError
+from headrace.system import located
+from online.connect import open_state
+from online.control.model import MODEL, RANKER_SLOT
+from online.core.control import CONTROL_ENTRY, decode_entry, entry_key
 from online.core.features import NAMES
 from online.core.ranker import Ranker
 from online.models.candidates import Candidates
 from online.models.learner import CANDIDATES
-from online.ports import Artifact
+from online.ports import Artifact, Unavailable
 from online.world import RANKER
 
 SLOTS_SHOWN = 10
+STATE_TIMEOUT_S = 1.0
 
 
 def listed(settings: Settings) -> dict[str, Any]:
@@ -29,7 +34,8 @@ def listed(settings: Settings) -> dict[str, Any]:
     lineage = artifact.lineage
     return {
         "version": artifact.version,
-        "active": lineage.get("active"),
+        "active": _activated(settings) or lineage.get("active"),
+        "compared_with": lineage.get("active"),
         "slates": lineage["slates"],
         "rows": lineage["rows"],
         "clicks": lineage["clicks"],
@@ -39,6 +45,19 @@ def listed(settings: Settings) -> dict[str, Any]:
         "baselines": lineage.get("baselines", {}),
         "examination": _examination(artifact),
     }
+
+
+def _activated(settings: Settings) -> str:
+    """Return the candidate that was made active; empty when none was, or the state store does not say it now."""
+    state = open_state(located(settings).state, timeout_s=STATE_TIMEOUT_S)
+    try:
+        entry = decode_entry(state.get(0, CONTROL_ENTRY, entry_key(MODEL.name, RANKER_SLOT)))
+    except Unavailable:
+        return ""
+    finally:
+        state.close()
+    document = None if entry.current is None else entry.current.document
+    return (document or {}).get("candidate") or ""
 
 
 def shown(settings: Settings, name: str) -> dict[str, Any]:
@@ -54,7 +73,7 @@ def shown(settings: Settings, name: str) -> dict[str, Any]:
     kept = Candidates.from_state(artifact.files[STATE_FILE].read_bytes(), [name])
     return {
         "name": name,
-        "is_active": artifact.lineage["active"] == name,
+        "is_active": (_activated(settings) or artifact.lineage["active"]) == name,
         "kind": type(CANDIDATES[name]).__name__.removesuffix("Config"),
         "config": asdict(CANDIDATES[name]),
         "version": artifact.version,

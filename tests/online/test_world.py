@@ -67,6 +67,7 @@ def test_a_frozen_world_keeps_toplists_vectors_and_ranker_and_shares_the_arrays(
 
 def test_a_policy_is_ranked_by_the_model_it_names_else_by_the_active_one_else_by_the_default() -> None:
     world = World(ItemTable(partitions=1))
+    assert world.model == "prior"
     weights = world.ranker.weights
     world.rankers = {name: Ranker(name, weights, 0.0) for name in ("pointwise-1", "newton-1")}
 
@@ -74,8 +75,8 @@ def test_a_policy_is_ranked_by_the_model_it_names_else_by_the_active_one_else_by
         return world.ranker_of(Policy("p", ranker=ranker)).version
 
     assert [version(name) for name in ("learned", "newton-1", "listwise-1", "popularity")] == [
-        "pointwise-1", "newton-1", "prior", "prior",
+        "prior", "newton-1", "prior", "prior",
     ]  # fmt: skip
     active = ControlChange(kind="model", id="ranker", revision=1, document={"candidate": "newton-1"})
     world.control = world.control.applied(active, "1")
-    assert version("learned") == "newton-1"
+    assert version("learned") == world.model == "newton-1"

@@ -14,10 +14,13 @@ from flows.learn import ranker_view
 from headrace.cli import main
 from headrace.keys import load_keys, prepare_data_dir
 from online.adapters.file_artifacts import FileArtifacts
+from online.connect import open_state
+from online.core.control import CONTROL_ENTRY, CONTROL_VIEW, ControlEntry, changed, encode_entry
 from online.core.example import EXAMPLES, encode_example
 from online.core.features import NAMES
 from online.models.side_by_side import SIDE_BY_SIDE
 from online.ports import Batch, Message
+from schemas.control import ControlChange
 
 Run = Callable[..., tuple[int, str, str]]
 N = 30
@@ -100,3 +103,20 @@ def test_a_candidate_there_is_none_of_is_told_with_those_there_are(learned: Run)
 
     assert status == 2
     assert "pointwise-1" in err
+
+
+def test_what_an_operator_made_active_is_told_as_far_as_the_state_store_says_it(
+    learned: Run, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_database()
+    monkeypatch.setenv("HEADRACE_STATE", url)
+    state = open_state(url)
+    change = ControlChange(kind="model", id="ranker", revision=1, document={"candidate": "pairwise-1"})
+    written = {CONTROL_ENTRY: {"model/ranker": encode_entry(changed(ControlEntry(), change))}}
+    state.commit(CONTROL_VIEW, 0, state.claim(CONTROL_VIEW, 0).generation, written, b"")
+    state.close()
+
+    document = json.loads(learned("list", "--json")[1])
+
+    assert (document["active"], document["compared_with"]) == ("pairwise-1", SIDE_BY_SIDE[0])
+    assert json.loads(learned("show", "pairwise-1", "--json")[1])["is_active"] is True
