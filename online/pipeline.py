@@ -16,24 +16,26 @@ from online.core.leaning import leaning
 from online.core.policy import SlotPolicy, draw_slate, most_slots
 from online.core.policy_document import SOURCES, Policy
 from online.core.pool import new_items
+from online.core.profile import Profile
 from online.core.rates import Rates
 from online.core.record import UserRecord
 from online.core.robots import is_robot
+from online.core.row_lists import places
 from online.core.rules.in_force import Applied, InForce
 from online.core.rules.request_fields import RequestFields
 from online.core.rules.rule_set import CompiledRule
 from online.core.rung import Evidence, acts_of, rung_of
-from online.core.session import current_session
+from online.core.slate_features import packed_features
 from online.core.step import Context
 from online.core.thompson import weight_shift
 from online.core.toplists import Toplists
 from online.core.weighting import Weighting, evidence
 from online.retrieval import Query, retrieve
 from online.world import World
-from schemas.fields import SCHEMA_VERSION
-from schemas.slate import Slate
+from schemas.slate import PACKED_VERSION, Slate
 
 NO_RECORD = UserRecord()
+_NONE = np.empty(0, np.int32)
 STATIC_ITEMS = 1000  # of the catalogue, oldest rows first, stand in when retrieval finds too little
 
 Stopwatch = Callable[[str], None]
@@ -89,40 +91,41 @@ def recommend(
     """
     known = record or NO_RECORD
     tops = world.tops or Toplists(world.table, request.now)
-    session = _session_items(request, known)
+    profile = Profile.of(world.table, known, request.now)
+    session = _session_items(request, profile)
     rows = world.table.rows(session)
     context = known.labels_context | known.context | request.context
     audiences = audiences_of(context)
     rules = _rules(world, request, known, context)
-    profile, wanted = evidence(request.weighting, known, session)
+    counted, wanted = evidence(request.weighting, known, session)
+    leaned = profile if counted is known else Profile.of(world.table, counted, request.now)
     wanted_rows = rows if wanted is session else world.table.rows(wanted)
-    leans = leaning(world.table, profile, wanted_rows, request.now)
-    query = Query(profile, wanted, wanted_rows, leans, audiences, request.now)
+    query = Query(leaned, wanted_rows, leaning(world.table, leaned, wanted_rows), audiences)
     found = retrieve(world, tops, query, request.policy.retrievers)
     stopwatch("retrieve")
     applied = rules.on(found.rows)
-    eligible, removed = _eligible(world, request, session, known, applied)
+    eligible, removed = _eligible(world, request, session, profile, applied)
     is_shared = any(name in world.liked for name in audiences)
     is_named = request.user_key is not None
     seen = Evidence(acts_of(known), len(session), is_shared, bool(eligible.any()), is_named, degraded, late)
     rung, why = rung_of(seen)
-    unnamed = _unnamed(world, request, applied, eligible)
+    groups = _groups(world, found.rows)
+    unnamed = _unnamed(world, request, applied, groups, eligible)
     if len(unnamed):
         found = found.joined(Retrieved.unsourced(unnamed))
+        groups = _groups(world, found.rows)
         applied = rules.on(found.rows)
-        eligible, removed = _eligible(world, request, session, known, applied)
+        eligible, removed = _eligible(world, request, session, profile, applied)
     stopwatch("eligibility")
-    features = gather(
-        Scene(world.table, world.rates or Rates(world.table), found, known, rows, request.now, request.context)
-    )
+    features = gather(Scene(world.table, world.rates or Rates(world.table), found, profile, rows, request.context))
     stopwatch("features")
     shift = _weight_shift(world, request)
     utilities, boosts = _utilities(world, request, features, shift), applied.boosts
     if boosts is not None:
         utilities = utilities + boosts
     stopwatch("score")
-    slots, groups = request.slots, _groups(world, found.rows)
-    limits, pins = applied.limits(groups), _pins(world, request, applied, utilities, eligible)
+    slots, limits = request.slots, applied.limits(groups)
+    pins = _pins(world, request, applied, utilities, eligible)
     pool = new_items(world.table, found.rows, request.now) if slots.pool > 0.0 else None
     draw = draw_slate(utilities, groups, eligible, request.n, slots, request.seed, pool=pool, pins=pins, limits=limits)
     stopwatch("slots")
@@ -152,10 +155,10 @@ def recommend(
         epsilon=slots.epsilon,
         diversity=slots.diversity,
         seed=request.seed,
-        candidates=[world.table.ids.names[row] for row in found.rows.tolist()],
+        candidates=list(map(world.table.ids.names.__getitem__, found.rows.tolist())),
         feature_names=list(NAMES),
         source_names=list(SOURCES),
-        features=features.tobytes(),
+        features=packed_features(features),
         utilities=utilities.tobytes(),
         groups=groups.tobytes(),
         eligible=eligible.astype(np.uint8).tobytes(),
@@ -163,7 +166,7 @@ def recommend(
         slots=draw.slots.tolist(),
         propensities=draw.propensities.tolist(),
         removed=removed,
-        schema_version=SCHEMA_VERSION,
+        schema_version=PACKED_VERSION,
         ope_valid=not ope_why,
         ope_why=ope_why,
         pool=b"" if pool is None else pool.astype(np.uint8).tobytes(),
@@ -213,28 +216,31 @@ def _rules(world: World, request: SlateRequest, record: UserRecord, context: Con
     return InForce.of(world.rule_set, world.table, fields, request.rules)
 
 
-def _session_items(request: SlateRequest, record: UserRecord) -> list[str]:
-    items = list(request.session_items) or current_session(record.recent, request.now)
+def _session_items(request: SlateRequest, profile: Profile) -> list[str]:
+    items = list(request.session_items) or [touch.item_id for touch in profile.touches]
     if request.item_id is not None and (not items or items[-1] != request.item_id):
         items.append(request.item_id)
     return items
 
 
-def _unnamed(world: World, request: SlateRequest, applied: Applied, eligible: NDArray[np.bool_]) -> NDArray[np.int32]:
+def _unnamed(
+    world: World, request: SlateRequest, applied: Applied, groups: NDArray[np.int32], eligible: NDArray[np.bool_]
+) -> NDArray[np.int32]:
     """Return rows of candidates that no retriever has named: the pinned, and when slots might stay empty the static
     list, the last rung."""
     wanted = np.concatenate([world.table.rows(request.policy.pins.values()), applied.in_force.pinned])
-    groups = _groups(world, applied.rows)
     if most_slots(groups, eligible, request.slots, applied.limits(groups)) < request.n:
         everything = np.arange(len(world.table), dtype=np.int32)
         showable = everything[world.table.is_eligible(everything, request.now)]
         wanted = np.concatenate([wanted, applied.in_force.admitted(showable, STATIC_ITEMS)])
-    return np.setdiff1d(wanted, applied.rows)
+    return np.setdiff1d(wanted, applied.rows) if len(wanted) else wanted
 
 
 def _groups(world: World, rows: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the first category and the brand of rows, shape (c, 2)."""
-    return np.stack([world.table.category[rows, 0], world.table.brand[rows]], axis=1)
+    groups = np.empty((len(rows), 2), np.int32)
+    groups[:, 0], groups[:, 1] = world.table.category[rows, 0], world.table.brand[rows]
+    return groups
 
 
 def _pins(
@@ -263,23 +269,22 @@ def _ope_why(request: SlateRequest, rung: str, degraded: str, robot: bool) -> st
 
 
 def _eligible(
-    world: World, request: SlateRequest, session: Sequence[str], record: UserRecord, applied: Applied
+    world: World, request: SlateRequest, session: Sequence[str], profile: Profile, applied: Applied
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Return the support of the draw, and how many candidates each reason took from it."""
-    rows = applied.rows
-    masks = {
-        "catalogue": world.table.is_eligible(rows, request.now),
-        "hidden": ~np.isin(rows, world.table.rows(record.hidden)),
-        "excluded": ~np.isin(rows, world.table.rows(request.exclude_item_ids)),
-        "current": ~np.isin(rows, world.table.rows(session[-1:])),  # what the user looks at right now
+    known, record, rows = world.table.ids.known, profile.record, applied.rows
+    named = {
+        "hidden": known(record.hidden),
+        "excluded": known(request.exclude_item_ids),
+        "current": known(session[-1:]),  # what the user looks at right now
+        "purchased": known(record.purchased) if request.exclude_purchased else _NONE,
+        "seen": profile.seen if request.exclude_seen else _NONE,
     }
-    if request.exclude_purchased:
-        masks["purchased"] = ~np.isin(rows, world.table.rows(record.purchased))
-    if request.exclude_seen:
-        masks["seen"] = ~np.isin(rows, world.table.rows(record.seen))
-    masks |= {reason: ~kept_out for reason, kept_out in applied.kept_out.items()}
-    removed = {reason: int(np.count_nonzero(~mask)) for reason, mask in masks.items() if not mask.all()}
-    return np.logical_and.reduce(list(masks.values())), removed
+    gone = {reason: places(items, rows) >= 0 for reason, items in named.items() if len(items)}
+    gone["catalogue"] = ~world.table.is_eligible(rows, request.now)
+    gone |= applied.kept_out
+    removed = {reason: int(np.count_nonzero(of_reason)) for reason, of_reason in gone.items() if of_reason.any()}
+    return ~np.logical_or.reduce(list(gone.values())), removed
 
 
 def _weight_shift(world: World, request: SlateRequest) -> NDArray[np.float64] | None:

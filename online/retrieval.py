@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from online.core.features import Retrieved
-from online.core.leaning import Leaning, apportioned
+from online.core.leaning import Leaning
 from online.core.policy_document import SOURCES
-from online.core.record import UserRecord
-from online.core.toplists import Toplist, Toplists
+from online.core.profile import Profile
+from online.core.row_lists import best_sums, united
+from online.core.toplists import Toplists
 from online.models.session_candidates import SessionCandidates, distinct, lasting_features, session_candidates
 from online.vectors import Vectors
 from online.world import World
@@ -28,15 +29,13 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What retrievers look at: the record, the session's items oldest first, what both lean to, whose labels and
-    context are shared, and the moment."""
+    """What retrievers look at: the user at the moment, the session's rows oldest first, what both lean to, and whose
+    labels and context are shared."""
 
-    record: UserRecord
-    session_items: Sequence[str]
-    session_rows: Rows
+    profile: Profile
+    session: Rows
     leaning: Leaning
     audiences: Sequence[str]
-    now: float
 
 
 def _in_session(world: World, query: Query, context: Rows) -> SessionCandidates | None:
@@ -46,20 +45,20 @@ def _in_session(world: World, query: Query, context: Rows) -> SessionCandidates 
         world.sessions,
         world.rules,
         context,
-        clicks=len(query.session_rows),
-        now=query.now,
-        own=query.record.session_key or None,
+        clicks=len(query.session),
+        now=query.profile.now,
+        own=query.profile.record.session_key or None,
     )
 
 
 def _session_sources(world: World, found: SessionCandidates, context: Rows) -> dict[str, tuple[Rows, Scores]]:
     """Return what session-kNN and rules name, and the best of both by the blend, with their likelihood to be next."""
     utilities = world.blend.utilities(found.features, len(context))
-    best = np.argsort(-utilities, kind="stable")
+    best, best_utilities = best_sums(found.rows, utilities, PER_RETRIEVER + 1)
     ranked = {
         "session_knn": (found.by_knn, found.knn_scores.astype(np.float64)),
         "rules": (found.by_rules, found.rule_scores),
-        "session_blend": (found.rows[best], np.exp(utilities[best] - utilities[best[0]])),
+        "session_blend": (best, np.exp(best_utilities - best_utilities[0])),
     }
     return {name: _behind(context[-1], *source) for name, source in ranked.items()}
 
@@ -78,17 +77,24 @@ def _odds(world: World, found: SessionCandidates, context: Rows, rows: Rows) -> 
     return odds - best if np.isfinite(best) else odds
 
 
-def _nearest(world: World, vectors: Vectors, direction: NDArray[np.float32]) -> tuple[Rows, Scores]:
+def _direction(vectors: Vectors, query: Query) -> NDArray[np.float32] | None:
+    affinities = query.profile.affinities
+    items = affinities.of(0)
+    liked = affinities.codes[items]  # −1 for unknown ones
+    labels = np.where(liked >= 0, vectors.label_of[liked], -1) if len(liked) else liked
+    return vectors.direction(vectors.label_of[query.session], labels, affinities.weights[items])
+
+
+def _nearest(vectors: Vectors, direction: NDArray[np.float32]) -> tuple[Rows, Scores]:
     labels, cosines = vectors.search(direction, PER_RETRIEVER)
-    codes = world.table.ids.codes
-    rows = np.array([codes.get(vectors.ids[label], -1) for label in labels.tolist()], np.int32)
+    rows = vectors.row_of[labels]
     is_known = rows >= 0  # an item may be in the index before this worker has read of it
     return rows[is_known], cosines[is_known].astype(np.float64)
 
 
 def _affinity(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
     """Find what is popular in what somebody leans to."""
-    return apportioned(_segments(tops.popular, query.leaning), PER_RETRIEVER)
+    return tops.popular.apportioned(query.leaning, PER_RETRIEVER)
 
 
 def _popular(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
@@ -97,11 +103,11 @@ def _popular(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
 
 
 def _trending(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
-    return _for_everybody_and(tops.trending, query.leaning)
+    return tops.trending.apportioned(query.leaning, PER_RETRIEVER // 2, everybody=EVERYBODY)
 
 
 def _new(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
-    return _for_everybody_and(tops.new, query.leaning)
+    return tops.new.apportioned(query.leaning, PER_RETRIEVER // 2, everybody=EVERYBODY)
 
 
 def _audience(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]:
@@ -109,23 +115,8 @@ def _audience(world: World, tops: Toplists, query: Query) -> tuple[Rows, Scores]
     lists = [world.liked[name] for name in query.audiences if name in world.liked]
     if not lists:
         return _none()
-    rows, at = np.unique(np.concatenate([liked.rows for liked in lists]), return_inverse=True)
-    lift = np.bincount(at, np.concatenate([liked.lift for liked in lists]), len(rows))
-    best = np.lexsort((rows, -lift))[: PER_RETRIEVER // 2]
-    return rows[best].astype(np.int32), lift[best].astype(np.float64)
-
-
-def _for_everybody_and(toplist: Toplist, leaning: Leaning) -> tuple[Rows, Scores]:
-    return apportioned([(EVERYBODY, toplist.everybody), *_segments(toplist, leaning)], PER_RETRIEVER // 2)
-
-
-def _segments(toplist: Toplist, leaning: Leaning) -> list[tuple[float, Rows]]:
-    return [
-        (strength, lists[code])
-        for lists, strengths in zip(toplist.by_facet, leaning, strict=True)
-        for code, strength in strengths.items()
-        if code < len(lists)  # a facet may be newer than the lists
-    ]
+    rows, lifts = (np.concatenate(parts) for parts in zip(*lists, strict=True))
+    return best_sums(rows, lifts, PER_RETRIEVER // 2)
 
 
 def _none() -> tuple[Rows, Scores]:
@@ -143,25 +134,23 @@ RETRIEVERS: dict[str, Callable[[World, Toplists, Query], tuple[Rows, Scores]]] =
 
 def retrieve(world: World, tops: Toplists, query: Query, names: Sequence[str]) -> Retrieved:
     """Return the union of the named retrievers' candidates, each row once, in order of row."""
-    context = distinct(query.session_rows)
+    context = distinct(query.session)
     in_session = _in_session(world, query, context) if set(SESSION_SOURCES) & set(names) else None
     together = dict.fromkeys(SESSION_SOURCES, _none())
     if in_session is not None:
         together = _session_sources(world, in_session, context)
-    vectors = world.vectors if "vectors" in names else None
-    direction = vectors.query(query.record, query.session_items) if vectors is not None else None
-    together["vectors"] = _none() if vectors is None or direction is None else _nearest(world, vectors, direction)
-    found = {name: together[name] if name in together else RETRIEVERS[name](world, tops, query) for name in names}
-    rows = np.unique(np.concatenate([r for r, _ in found.values()])) if found else np.empty(0, np.int32)
-    union = Retrieved.unsourced(rows.astype(np.int32))
-    for name, (own, values) in found.items():
-        at, column = np.searchsorted(rows, own)[::-1], COLUMN[name]  # backwards: a row named twice has its better rank
-        union.ranks[at, column] = np.arange(len(own), 0, -1)
-        union.scores[at, column] = values[::-1]
+    vectors = world.vectors.placed(world.table.ids) if world.vectors is not None and "vectors" in names else None
+    direction = _direction(vectors, query) if vectors is not None else None
+    together["vectors"] = _none() if vectors is None or direction is None else _nearest(vectors, direction)
+    found = [together[name] if name in together else RETRIEVERS[name](world, tops, query) for name in names]
+    bounds = np.cumsum([0, *(len(rows) for rows, _ in found)])
+    columns = np.array([COLUMN[name] for name in names])
+    named, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    rows, scores, ranks = united(named, values, bounds, columns, len(SOURCES))
+    union = Retrieved(rows, scores, ranks, np.full(len(rows), -np.inf))
     # An item is no less likely, and no less near, for another retriever having found it.
     if in_session is not None:
-        union.odds[:] = _odds(world, in_session, context, union.rows)
+        union.odds[:] = _odds(world, in_session, context, rows)
     if vectors is not None and direction is not None:
-        items = [world.table.ids.names[row] for row in union.rows.tolist()]
-        union.scores[:, COLUMN["vectors"]] = vectors.cosines(items, direction)
+        scores[:, COLUMN["vectors"]] = vectors.cosines(vectors.label_of[rows], direction)
     return union

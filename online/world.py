@@ -145,6 +145,8 @@ class World:
         return self.control.model or self.ranker.version.partition("@")[0]
 
     def refresh(self, now: float) -> None:
-        """Recompute toplists, rates and what audiences like as of `now`."""
+        """Recompute toplists, rates and what audiences like as of `now`; find new items among the vectors."""
         self.liked = self.audiences.lists(now)
         self.tops, self.rates = Toplists(self.table, now), Rates(self.table)
+        if self.vectors is not None:
+            self.vectors = self.vectors.placed(self.table.ids)

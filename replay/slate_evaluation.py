@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from online.core.example import Example
 from online.core.features import COLUMNS, NAMES, REFERENCE_POSITION, Retrieved, Scene, gather
+from online.core.profile import Profile
 from online.core.rates import Rates
 from online.core.record import UserRecord
-from online.core.session import session_touches
 from online.models.learner import Learner, new_learner
 from online.models.slate_rows import SlateRows, slate_rows
 from replay.local_system import LocalSystem
@@ -135,12 +135,12 @@ class SlateEvaluation:
             timestamp=event.timestamp,
         )
         record, world, now = self._system.known(ask) or UserRecord(), self._system.world, event.timestamp or 0.0
-        touches = session_touches(record.recent, now)
-        rows, session = world.table.rows(items), world.table.rows(touch.item_id for touch in touches)
+        profile, rows = Profile.of(world.table, record, now), world.table.rows(items)
+        session = profile.touched[profile.touched >= 0]
         prices = np.array([item.price or 0.0 for item in event.items])
         rates, found = world.rates or Rates(world.table), Retrieved.unsourced(rows)
-        scene = Scene(world.table, rates, found, record, session, now, event.context or {}, listed=prices)
-        latest = {touch.item_id: float(place) for place, touch in enumerate(touches, start=1)}
+        scene = Scene(world.table, rates, found, profile, session, event.context or {}, listed=prices)
+        latest = {touch.item_id: float(place) for place, touch in enumerate(profile.touches, start=1)}
         return _Shown(event, items, gather(scene), np.array([latest.get(item, 0.0) for item in items]))
 
     def _score(self, shown: _Shown, chosen: int) -> None:

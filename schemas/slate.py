@@ -12,6 +12,7 @@ from schemas.fields import Context, Edge, EpochSeconds, Id, Label, guarded
 MAX_SLATE = 100
 DEFAULT_SLATE = 10
 MAX_DEADLINE_MS = 60_000
+PACKED_VERSION = 2  # of slates: since it `features` are packed
 
 
 MAX_EXPRESSION, MAX_BOOSTS = 2048, 5
@@ -141,9 +142,10 @@ class FiredRule(msgspec.Struct, array_like=True, frozen=True):
 class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One served slate on the log: everything its ranking read, so that it can be replayed and evaluated.
 
-    Matrices are little-endian bytes in C order, one row per candidate: `features` float32 (c, f), `utilities`
-    float64 (c,), `groups` int32 (c, 2), `eligible` uint8 (c,), `sources` bit sets over
-    `source_names`, uint8 (c, ceil(s / 8)): source i is bit i % 8 of byte i // 8.
+    Matrices are little-endian bytes in C order, one row per candidate: `utilities` float64 (c,), `groups` int32
+    (c, 2), `eligible` uint8 (c,), `sources` bit sets over `source_names`, uint8 (c, ceil(s / 8)): source i is bit
+    i % 8 of byte i // 8. `features` is an LZ4 block, without its size, of float32 (f, c), one row per feature; in
+    version 1 it is the plain float32 (c, f).
     `slots` are candidate indexes; `propensities` are conditional on the slots before, and on `weight_shift`, float64
     (f,): the draw of Thompson sampling, which is in `utilities` already. `pool`, uint8 (c,), says which candidates are
     new items; it is empty where `pool_share` is 0.
@@ -212,9 +214,17 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def sources_of(self, candidate: int) -> list[str]:
         """Return the names of the sources that found a candidate, in their order."""
-        width = (len(self.source_names) + 7) // 8
-        bits = int.from_bytes(self.sources[candidate * width : (candidate + 1) * width], "little")
+        bits = self._source_bits(candidate)
         return [name for i, name in enumerate(self.source_names) if bits >> i & 1]
+
+    def source_of(self, candidate: int) -> str | None:
+        """Return the first of the sources that found a candidate, None for none."""
+        bits = self._source_bits(candidate)
+        return self.source_names[(bits & -bits).bit_length() - 1] if bits else None
+
+    def _source_bits(self, candidate: int) -> int:
+        width = (len(self.source_names) + 7) // 8
+        return int.from_bytes(self.sources[candidate * width : (candidate + 1) * width], "little")
 
 
 encode_slate = msgspec.msgpack.Encoder().encode

@@ -37,10 +37,10 @@ def create_app(worker: Worker) -> FastAPI:
     app = FastAPIOffline(title="Headrace", version="0.1.0", lifespan=lifespan, redoc_url=None)
     install(app)
     restrict(app, worker.ports)
+    app.include_router(recommendations.router(worker))  # routes are tried in their order: the most frequent first
     app.include_router(events.router(worker))
     app.include_router(catalogue.router(worker))
     app.include_router(identity.router(worker))
-    app.include_router(recommendations.router(worker))
     app.include_router(control.router(worker))
     app.include_router(rules.router(worker))
     app.include_router(models.router(worker))

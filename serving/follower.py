@@ -214,7 +214,7 @@ class Follower:
             return 0
 
     def _install_vectors(self, artifact: Artifact) -> None:
-        self._world.vectors = self._open_vectors(artifact)
+        self._world.vectors = self._open_vectors(artifact).placed(self._world.table.ids)
 
     def _install_ranker(self, artifact: Artifact) -> None:
         ranker, rankers = served_ranker(artifact), served_rankers(artifact)  # both first: a bad one changes nothing

@@ -19,6 +19,7 @@ from online.core.join import SLATES
 from online.core.policy_document import POLICIES, POPULARITY_POLICY, SIMILAR_POLICY
 from online.core.record import UserRecord
 from online.core.rules.rule_set import InvalidRule
+from online.core.slate_features import slate_features
 from online.pipeline import SlateRequest, Stopwatch, is_showable, recommend
 from online.ports import Unavailable
 from online.request import Known, UnknownPolicy, look_up, resolve
@@ -175,32 +176,43 @@ def _described(world: World, ask: RecommendIn, slate: Slate, record: UserRecord 
 
 
 def _items(world: World, ask: RecommendIn, slate: Slate) -> list[dict[str, Any]]:
-    features = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))
-    utilities = np.frombuffer(slate.utilities)
+    scores = np.frombuffer(slate.utilities)[slate.slots].round(6).tolist()
+    reasons = reasons_of(slate, world.table, world.ranker)
+    pinned = set(slate.pins.values())
+    items: list[dict[str, Any]] = [
+        {
+            "item_id": slate.candidates[candidate],
+            "position": place,
+            "score": score,
+            "propensity": propensity,
+            "source": "pin" if candidate in pinned else slate.source_of(candidate) or "static",
+            "reason": reason,
+        }
+        for place, (candidate, score, propensity, reason) in enumerate(
+            zip(slate.slots, scores, slate.propensities, reasons, strict=True), start=1
+        )
+    ]
+    if ask.return_properties:
+        for item in items:
+            item["properties"] = _properties(world, item["item_id"], ask.return_properties)
+    if ask.explain:
+        for item, contributions in zip(items, _contributions(world, slate), strict=True):
+            item["features"] = contributions
+    return items
+
+
+def _contributions(world: World, slate: Slate) -> list[dict[str, float]]:
+    """Return, per slot, what each feature adds to the score."""
     weights = world.ranker.weights_on(slate.surface)
     if slate.weight_shift:
         weights = weights + np.frombuffer(slate.weight_shift)
-    reasons = reasons_of(slate, world.table, world.ranker)
-    items = []
-    for place, (candidate, propensity) in enumerate(zip(slate.slots, slate.propensities, strict=True)):
-        names = slate.sources_of(candidate)
-        item: dict[str, Any] = {
-            "item_id": slate.candidates[candidate],
-            "position": place + 1,
-            "score": round(float(utilities[candidate]), 6),
-            "propensity": propensity,
-            "source": "pin" if candidate in slate.pins.values() else names[0] if names else "static",
-            "reason": reasons[place],
-        }
-        if ask.return_properties:
-            item["properties"] = _properties(world, slate.candidates[candidate], ask.return_properties)
-        if ask.explain:
-            contributions = features[candidate] * weights
-            item["features"] = dict(zip(NAMES, contributions.round(6).tolist(), strict=True))
-            if slate.boosts:
-                item["features"]["rules"] = round(float(np.frombuffer(slate.boosts)[candidate]), 6)
-        items.append(item)
-    return items
+    added = (slate_features(slate)[slate.slots] * weights).round(6).tolist()
+    contributions = [dict(zip(NAMES, of_slot, strict=True)) for of_slot in added]
+    if slate.boosts:
+        boosts = np.frombuffer(slate.boosts)[slate.slots].round(6).tolist()
+        for of_slot, boost in zip(contributions, boosts, strict=True):
+            of_slot["rules"] = boost
+    return contributions
 
 
 def _properties(world: World, item_id: str, names: list[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from online.core.known import known
 from online.core.leaning import leaning
 from online.core.partition import EVENTS, USER, PartitionFold
 from online.core.policy_document import SOURCES
+from online.core.profile import Profile
 from online.core.rates import Rates
 from online.core.record import UserRecord
 from online.core.toplists import Toplists
@@ -34,10 +35,10 @@ REQUESTS = 200  # timed in each repeat
 
 METHOD = (
     "Events of the bench's stream are folded and retrieved from as in serving; each request keeps 200 candidates. "
-    "features_us: the feature matrix; score_us: the exported ranker over it, River's model having learned from "
-    "slates with seeded clicks; river_us: River's own predict_proba_one for each of the 200, river_dicts_us: making "
-    "the dictionaries it reads. CPU time of one thread per request, medians over repeats in which the ways take "
-    "turns. max_difference: of the probabilities."
+    "features_us: the names of the user record resolved, and the feature matrix; score_us: the exported ranker over "
+    "it, River's model having learned from slates with seeded clicks; river_us: River's own predict_proba_one for "
+    "each of the 200, river_dicts_us: making the dictionaries it reads. CPU time of one thread per request, medians "
+    "over repeats in which the ways take turns. max_difference: of the probabilities."
 )
 
 
@@ -68,9 +69,9 @@ def scoring(
     ranker = learner.export("bench")
     rows = [_dicts(matrix) for matrix in matrices]
     ways: dict[str, Callable[[int], object]] = {
-        "features_us": lambda i: gather(scenes[i]),
+        "features_us": lambda i: gather(_asked(scenes[i])),
         "score_us": lambda i: ranker.utilities(matrices[i]),
-        "features_and_score_us": lambda i: ranker.utilities(gather(scenes[i])),
+        "features_and_score_us": lambda i: ranker.utilities(gather(_asked(scenes[i]))),
         "river_us": lambda i: [learner.predict_one(row) for row in rows[i]],
         "river_dicts_us": lambda i: _dicts(matrices[i]),
     }
@@ -92,6 +93,12 @@ def scoring(
     return headed(METHOD, len(scenes) * repeats, document)
 
 
+def _asked(scene: Scene) -> Scene:
+    """Return the scene as a request makes it: the record is resolved anew."""
+    profile = Profile.of(scene.table, scene.profile.record, scene.profile.now)
+    return Scene(scene.table, scene.rates, scene.found, profile, scene.session)
+
+
 def _dicts(matrix: NDArray[np.float32]) -> list[dict[str, float]]:
     return [dict(zip(NAMES, row, strict=True)) for row in matrix.tolist()]
 
@@ -107,12 +114,13 @@ def _scenes(stream: Stream, history: int) -> list[Scene]:
         if len(session) < 2:
             continue
         rows = world.table.rows(session)
-        query = Query(record, session, rows, leaning(world.table, record, rows, now), (), now)
+        profile = Profile.of(world.table, record, now)
+        query = Query(profile, rows, leaning(world.table, profile, rows), ())
         found = retrieve(world, tops, query, SOURCES)
         if len(found.rows) < CANDIDATES:
             found = found.joined(Retrieved.unsourced(np.setdiff1d(filler, found.rows)[:CANDIDATES].astype(np.int32)))
         kept = Retrieved._make(column[:CANDIDATES] for column in found)
-        scenes.append(Scene(world.table, rates, kept, record, rows, now))
+        scenes.append(Scene(world.table, rates, kept, profile, rows))
         if len(scenes) == REQUESTS:
             break
     return scenes

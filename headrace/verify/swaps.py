@@ -27,6 +27,7 @@ from online.core.join import SLATES
 from online.core.known import known
 from online.core.partition import USER
 from online.core.record import UserRecord
+from online.core.slate_features import slate_features
 from online.models.item_vectors import INDEX_FILE
 from online.ports import START
 from online.vectors import Vectors
@@ -231,7 +232,7 @@ def complaint_about(slate: Slate, served: Mapping[int, Vectors], record: UserRec
     if not found:
         return "0 items by a query that has a direction"
     column = slate.feature_names.index("vectors_score")
-    scores = np.frombuffer(slate.features, np.float32).reshape(-1, len(slate.feature_names))[found, column]
+    scores = slate_features(slate)[found, column]
     expected = vectors.matrix[[vectors.labels[slate.candidates[i]] for i in found]] @ direction
     worst = float(np.abs(scores - expected).max())
     return f"a score is {worst:.3f} off that of vectors {slate.index_version}" if worst > TOLERANCE else ""

@@ -6,9 +6,10 @@ import numpy as np
 
 from schemas.slate import Slate
 
-from .features import INDEX, NAMES
+from .features import INDEX
 from .item_table import ItemTable
 from .ranker import Ranker
+from .slate_features import slate_features
 
 _REASONS = {
     "session_knn_score": ("seen_together", "Often seen together with {item}"),
@@ -34,8 +35,9 @@ _REASONS = {
 }
 _NO_REASON = ("catalogue", "From the catalogue")
 _FOLLOWS = frozenset(name for name, (_, text) in _REASONS.items() if "{item}" in text)
-_COLUMNS = [INDEX[name] for name in _REASONS]
-_ODDS = list(_REASONS).index("session_odds")
+_NAMES = list(_REASONS)
+_COLUMNS = [INDEX[name] for name in _NAMES]
+_ODDS = _NAMES.index("session_odds")
 _TOGETHER = [INDEX[name] for name in ("session_knn_rank", "rules_rank")]  # of what sessions have had together
 TELLING = 0.05  # a feature below says nothing true: everything is a little new, or a little popular
 
@@ -49,25 +51,27 @@ def reasons_of(slate: Slate, table: ItemTable, ranker: Ranker) -> list[Reason]:
     """
     if not slate.slots:
         return []
-    every = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))
-    features = every[:, _COLUMNS]
-    chosen = features[slate.slots]  # (slots, reasons)
+    every = slate_features(slate).T  # (features, c)
+    features = every[_COLUMNS]  # (reasons, c)
+    chosen = features[:, slate.slots].T  # (slots, reasons)
     lift = np.where(
-        chosen >= TELLING, (chosen - features.mean(axis=0)) * ranker.weights_on(slate.surface)[_COLUMNS], -np.inf
+        chosen >= TELLING, (chosen - features.mean(axis=1)) * ranker.weights_on(slate.surface)[_COLUMNS], -np.inf
     )
-    lift[~every[slate.slots][:, _TOGETHER].any(axis=1), _ODDS] = -np.inf
+    lift[~every[_TOGETHER][:, slate.slots].any(axis=0), _ODDS] = -np.inf
     if not slate.session_items:
-        lift[:, [i for i, name in enumerate(_REASONS) if name in _FOLLOWS]] = -np.inf
-    names = list(_REASONS)
+        lift[:, [i for i, name in enumerate(_NAMES) if name in _FOLLOWS]] = -np.inf
+    best = zip(slate.slots, lift.argmax(axis=1).tolist(), lift.max(axis=1).tolist(), strict=True)
     return [
-        _reason(names[best] if row[best] > -np.inf else None, slate, slate.candidates[candidate], table)
-        for candidate, row, best in zip(slate.slots, lift, lift.argmax(axis=1).tolist(), strict=True)
+        _reason(_NAMES[reason] if most > -np.inf else None, slate, slate.candidates[candidate], table)
+        for candidate, reason, most in best
     ]
 
 
 def _reason(name: str | None, slate: Slate, item_id: str, table: ItemTable) -> Reason:
     code, text = _REASONS[name] if name is not None else _NO_REASON
     follows = slate.session_items[-1] if name in _FOLLOWS else None
-    categories, brand, _ = table.facets(item_id)
-    words = {"item": follows, "category": categories[0] if categories else "it", "brand": brand or "it"}
-    return {"code": code, "text": text.format(**words), "item_id": follows}
+    if "{" in text:
+        item = table.documents.get(item_id)
+        category, brand = (item.categories[:1], item.brand) if item is not None else ([], None)
+        text = text.format(item=follows, category=category[0] if category else "it", brand=brand or "it")
+    return {"code": code, "text": text, "item_id": follows}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,14 @@ class Vocabulary:
             self.names.append(name)  # first: whoever reads the code finds the name
             self.codes[name] = code
         return code
+
+    def known(self, names: Collection[str]) -> NDArray[np.int32]:
+        """Return the codes of names in their order, −1 for one that has none: (len(names),).
+
+        >>> Vocabulary().known(["a"]).tolist()
+        [-1]
+        """
+        return np.fromiter(map(self.codes.get, names, repeat(-1)), np.int32, len(names))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -34,6 +34,7 @@ from .partition import EVENTS
 from .propensity import uniform_shares
 from .record import TYPE_CODES
 from .session import hash64
+from .slate_features import slate_features
 
 JOIN_VIEW = "join"
 SLATES = "slates"
@@ -199,7 +200,6 @@ def _device(context: object) -> str:
 
 def _rows(slate: Slate) -> Example:
     """Return all slots of a slate as the rows of an example, none of them clicked yet."""
-    features = np.frombuffer(slate.features, np.float32).reshape(-1, len(slate.feature_names))
     return Example(
         slate.recommendation_id,
         slate.partition,
@@ -207,7 +207,7 @@ def _rows(slate: Slate) -> Example:
         slate.time,
         slate.model_version,
         slate.feature_names,
-        features[slate.slots].tobytes(),
+        slate_features(slate)[slate.slots].tobytes(),
         list(range(1, len(slate.slots) + 1)),
         [False] * len(slate.slots),
         device=_device(slate.request.get("context")),

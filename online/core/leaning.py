@@ -2,75 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .features import shares
 from .item_table import ItemTable
-from .record import UserRecord
+from .kernel import kernel
+from .profile import Profile
 
 STRONGEST = 8  # keys of each facet that count
 FACET_WEIGHTS = (1.0, 0.5, 0.25)  # of category, brand and price tier: the coarser the facet, the less it tells
+SESSION_ITEMS = 8  # of a session's latest that count
 SESSION_HALF_LIFE = 2.0  # items of the session
 
-Leaning = tuple[dict[int, float], dict[int, float], dict[int, float]]
-"""Code -> strength, of category, brand and price tier."""
+
+class Leaning(NamedTuple):
+    """Codes somebody leans to, facet after facet, the strongest of each first."""
+
+    facets: NDArray[np.int64]  # (k,) 0 for category, 1 for brand, 2 for price tier
+    codes: NDArray[np.int32]  # (k,)
+    strengths: NDArray[np.float64]  # (k,)
 
 
-def leaning(table: ItemTable, record: UserRecord, session: NDArray[np.int32], now: float) -> Leaning:
+def leaning(table: ItemTable, profile: Profile, session: NDArray[np.int32]) -> Leaning:
     """Return the strongest codes of each facet: affinities as they count now, and facets of the session's rows.
 
     A guest has no affinities and leans to what the session holds, its latest items most.
     """
-    session = session[-8:]
-    weights = np.exp2(np.arange(1 - len(session), 1) / SESSION_HALF_LIFE)
-    weights /= 1.0 + weights.sum()
-    codes = (table.categories.codes, table.brands.codes, table.tiers.codes)
-    seen = (table.category[session], table.brand[session, None], table.tier[session, None])
-    categories, brands, tiers = (
-        _strongest(_affinities(table, record, facet, codes[facet], now), seen[facet], weights, FACET_WEIGHTS[facet])
-        for facet in range(3)
+    codes, _, shares, bounds = profile.affinities
+    return Leaning(
+        *_leaning(
+            codes, shares, bounds, session[-SESSION_ITEMS:], table.category, table.brand[:, None], table.tier[:, None]
+        )
     )
-    return categories, brands, tiers
 
 
-def _affinities(
-    table: ItemTable, record: UserRecord, facet: int, codes: dict[str, int], now: float
-) -> dict[int, float]:
-    found = shares(record.affinities[facet + 1], table.decay, now, record.landmark)
-    return {codes[key]: recent + lasting for key, (recent, lasting) in found.items() if key in codes}
+@kernel
+def _leaning(
+    codes: NDArray[np.int32],
+    shares: NDArray[np.float64],
+    bounds: NDArray[np.int64],
+    session: NDArray[np.int32],  # (s,) rows, oldest first
+    category: NDArray[np.int32],  # (items, w)
+    brand: NDArray[np.int32],  # (items, 1)
+    tier: NDArray[np.int32],  # (items, 1)
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
+    facets, best = np.empty(3 * STRONGEST, np.int64), np.empty(3 * STRONGEST, np.int32)
+    strengths, n = np.empty(3 * STRONGEST), 0
+    for facet in range(3):
+        own = slice(bounds[facet + 1], bounds[facet + 2])
+        of_items = category if facet == 0 else brand if facet == 1 else tier
+        found, found_strengths = _strongest(codes[own], shares[own], session, of_items)
+        for i in range(len(found)):
+            facets[n], best[n], strengths[n] = facet, found[i], FACET_WEIGHTS[facet] * found_strengths[i]
+            n += 1
+    return facets[:n], best[:n], strengths[:n]
 
 
+@kernel
 def _strongest(
-    strength: dict[int, float], seen: NDArray[np.int32], weights: NDArray[np.float64], facet: float
-) -> dict[int, float]:
-    for row, weight in zip(seen.tolist(), weights.tolist(), strict=True):
-        for code in row:
-            if code >= 0:
-                strength[code] = strength.get(code, 0.0) + weight
-    best = sorted(strength, key=lambda code: (-strength[code], code))[:STRONGEST]
-    return {code: facet * strength[code] for code in best if strength[code] > 0.0}
-
-
-def apportioned(
-    lists: Sequence[tuple[float, NDArray[np.int32]]], limit: int
+    codes: NDArray[np.int32],  # (k,) distinct, negative for unknown ones
+    shares: NDArray[np.float64],  # (k, 2)
+    session: NDArray[np.int32],  # (s,)
+    of_items: NDArray[np.int32],  # (items, w) codes by row, negative for none
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return at most `limit` rows of lists (strength, rows best first): how many of each, its strength decides.
-
-    The r-th row of a list scores strength / r, which gives seats by the method of highest averages (D'Hondt 1882); a
-    row of several lists scores by all of them.
-
-    >>> rows, scores = apportioned([(2.0, np.array([7, 8, 9])), (1.0, np.array([3, 7]))], 3)
-    >>> rows.tolist(), scores.tolist()
-    ([7, 3, 8], [2.5, 1.0, 1.0])
-    """
-    lists = [(strength, rows) for strength, rows in lists if len(rows)]
-    if not lists:
-        return np.empty(0, np.int32), np.empty(0)
-    quotients = np.concatenate([strength / np.arange(1.0, len(rows) + 1.0) for strength, rows in lists])
-    rows, at = np.unique(np.concatenate([rows for _, rows in lists]), return_inverse=True)
-    scores = np.bincount(at, quotients).astype(np.float64)
-    best = np.lexsort((rows, -scores))[:limit]
-    return rows[best].astype(np.int32), scores[best]
+    room = len(codes) + len(session) * of_items.shape[1]
+    found, strengths, n = np.empty(room, np.int32), np.zeros(room), 0
+    for i in range(len(codes)):
+        if codes[i] >= 0:
+            found[n], strengths[n] = codes[i], shares[i, 0] + shares[i, 1]
+            n += 1
+    weights = 2.0 ** (np.arange(1 - len(session), 1) / SESSION_HALF_LIFE)
+    weights /= 1.0 + weights.sum()
+    for i in range(len(session)):
+        for code in of_items[session[i]]:
+            if code >= 0:
+                at = 0
+                while at < n and found[at] != code:
+                    at += 1
+                found[at] = code
+                strengths[at] += weights[i]
+                n = max(n, at + 1)
+    kept = 0
+    while kept < min(n, STRONGEST):  # selection: few of few
+        best = kept
+        for i in range(kept + 1, n):
+            if strengths[i] > strengths[best] or (strengths[i] == strengths[best] and found[i] < found[best]):
+                best = i
+        if strengths[best] <= 0.0:
+            break
+        found[kept], found[best] = found[best], found[kept]
+        strengths[kept], strengths[best] = strengths[best], strengths[kept]
+        kept += 1
+    return found[:kept], strengths[:kept]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from .kernel import kernel
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_TINY = 1e-100  # a sum of weights below loses candidates that count
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,21 +162,26 @@ def _draw(
     propensities: NDArray[np.float64],  # (n,) out
 ) -> int:
     candidates = utilities.shape[0]
-    taken = np.zeros(groups.shape)  # the chosen that share each group
-    weights = np.empty(candidates)
+    taken = np.zeros(groups.shape, np.int64)  # the chosen that share each group
+    bases, weights = np.zeros(candidates), np.empty(candidates)
+    best = -np.inf
+    for i in range(candidates):
+        if open_[i]:
+            best = max(best, utilities[i])
+    for i in range(candidates):
+        if open_[i]:
+            bases[i] = np.exp((utilities[i] - best) / tau)
     for pin in range(pins.shape[0]):
         _take(pins[pin, 1], groups, caps, open_, taken)
     next_pin, known = 0, pins.shape[0]
     n = len(slots)
     for slot in range(n):
         scale = diversity / (2.0 * known) if known > 0 else 0.0
-        best, left, fresh = -np.inf, 0, 0
+        left, fresh = 0, 0
         for i in range(candidates):
             if open_[i]:
                 left += 1
                 fresh += pool[i]
-                weights[i] = (utilities[i] - scale * (taken[i, 0] + taken[i, 1])) / tau
-                best = max(best, weights[i])
         is_pinned = next_pin < pins.shape[0] and (pins[next_pin, 0] == slot or left == 0)
         if is_pinned:
             slots[slot], propensities[slot] = pins[next_pin, 1], 1.0
@@ -183,16 +189,15 @@ def _draw(
             continue
         if left == 0:
             return slot
-        total = 0.0
-        for i in range(candidates):
-            if open_[i]:
-                weights[i] = np.exp(weights[i] - best)
-                total += weights[i]
+        total = _weigh(bases, taken, open_, scale / tau, known, weights)
+        if total < _TINY:  # the bases are of the best at the start, long gone
+            total = _weigh_anew(utilities, taken, open_, scale, tau, weights)
         share = pool_share if fresh > 0 else 0.0
+        of_weight, of_all = (1.0 - epsilon - share) / total, epsilon / left
         target, chosen, p_chosen, reached = draws[slot], -1, 0.0, 0.0
         for i in range(candidates):
             if open_[i]:
-                p = (1.0 - epsilon - share) * weights[i] / total + epsilon / left
+                p = of_weight * weights[i] + of_all
                 if pool[i]:
                     p += share / fresh
                 reached += p
@@ -206,17 +211,58 @@ def _draw(
 
 
 @kernel
+def _weigh(
+    bases: NDArray[np.float64],  # (c,) exp((u − best u) / τ)
+    taken: NDArray[np.int64],  # (c, 2)
+    open_: NDArray[np.bool_],
+    damping: float,  # λ / (2 τ known)
+    known: int,
+    weights: NDArray[np.float64],  # (c,) out
+) -> float:
+    """Weigh the open candidates, by a product each; return the sum."""
+    factors = np.exp(-damping * np.arange(2 * known + 1))
+    total = 0.0
+    for i in range(len(bases)):
+        if open_[i]:
+            weights[i] = bases[i] * factors[taken[i, 0] + taken[i, 1]]
+            total += weights[i]
+    return total
+
+
+@kernel
+def _weigh_anew(
+    utilities: NDArray[np.float64],
+    taken: NDArray[np.int64],
+    open_: NDArray[np.bool_],
+    scale: float,
+    tau: float,
+    weights: NDArray[np.float64],
+) -> float:
+    """Weigh the open candidates against the best of them, by an exponential each; return the sum."""
+    best, total = -np.inf, 0.0
+    for i in range(len(utilities)):
+        if open_[i]:
+            weights[i] = (utilities[i] - scale * (taken[i, 0] + taken[i, 1])) / tau
+            best = max(best, weights[i])
+    for i in range(len(utilities)):
+        if open_[i]:
+            weights[i] = np.exp(weights[i] - best)
+            total += weights[i]
+    return total
+
+
+@kernel
 def _take(
     chosen: int,
     groups: NDArray[np.int32],
     caps: NDArray[np.int64],
     open_: NDArray[np.bool_],
-    taken: NDArray[np.float64],
+    taken: NDArray[np.int64],
 ) -> None:
     open_[chosen] = False
     for i in range(groups.shape[0]):
         for g in range(groups.shape[1]):
             if groups[i, g] >= 0 and groups[i, g] == groups[chosen, g]:
-                taken[i, g] += 1.0
+                taken[i, g] += 1
                 if taken[i, g] >= caps[g]:
                     open_[i] = False

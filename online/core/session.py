@@ -36,24 +36,16 @@ def hash64(text: str) -> int:
     return int.from_bytes(digest64(text), "little")
 
 
-def current_session(recent: Sequence[Touch], now: float) -> list[str]:
-    """Return the items of the session open at `now`, oldest first; empty once it has been idle too long.
+def session_touches(recent: Sequence[Touch], now: float) -> list[Touch]:
+    """Return the touches of the session open at `now`, oldest first; empty once it has been idle too long.
 
     It is that of the latest touch. What the user did meanwhile with another session id is not part of it.
 
-    >>> current_session([Touch(0.0, "a", 1, 0), Touch(9.0, "x", 1, 7), Touch(10.0, "b", 1, 0)], now=600.0)
+    >>> touches = [Touch(0.0, "a", 1, 0), Touch(9.0, "x", 1, 7), Touch(10.0, "b", 1, 0)]
+    >>> [touch.item_id for touch in session_touches(touches, now=600.0)]
     ['a', 'b']
-    >>> current_session([Touch(0.0, "a", 1, 0)], now=9000.0)
+    >>> session_touches(touches[:1], now=9000.0)
     []
-    """
-    return [touch.item_id for touch in session_touches(recent, now)]
-
-
-def session_touches(recent: Sequence[Touch], now: float) -> list[Touch]:
-    """Return the touches of the session open at `now`, oldest first; see `current_session`.
-
-    >>> [touch.time for touch in session_touches([Touch(0.0, "a", 1, 0), Touch(9.0, "x", 1, 7)], now=10.0)]
-    [9.0]
     """
     touches: list[Touch] = []
     if not recent:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .item_table import ItemTable
+from .leaning import Leaning
+from .row_lists import apportioned
 
 EVERYBODY_ITEMS, SEGMENT_ITEMS = 200, 50  # of a list
 RISING_ITEMS = 5000  # of the whole table, the most trending and the newest are ranked within segments
@@ -18,12 +18,26 @@ Rows = NDArray[np.int32]
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Toplist:
-    """Rows by one score, best first: of all items, and by code of each category, brand and price tier."""
+class Toplist(NamedTuple):
+    """Lists of rows by one score, best first: of all items, then by code of each category, brand and price tier."""
 
-    everybody: Rows
-    by_facet: tuple[Sequence[Rows], Sequence[Rows], Sequence[Rows]]
+    rows: Rows  # of all lists, one behind another
+    bounds: NDArray[np.int64]  # where each begins, and the last ends
+    starts: NDArray[np.int64]  # (4,) number of each facet's first list, and how many lists there are
+
+    @property
+    def everybody(self) -> Rows:
+        """The list of all items."""
+        return self.rows[: self.bounds[1]]
+
+    def of(self, facet: int, code: int) -> Rows:
+        """Return the list of a category (facet 0), a brand (1) or a price tier (2)."""
+        number = self.starts[facet] + code
+        return self.rows[self.bounds[number] : self.bounds[number + 1]]
+
+    def apportioned(self, leaning: Leaning, limit: int, *, everybody: float = 0.0) -> tuple[Rows, Floats]:
+        """Return at most `limit` rows of the lists that somebody leans to, and of everybody's by its strength."""
+        return apportioned(*self, *leaning, everybody, limit)
 
 
 class Toplists:
@@ -57,8 +71,11 @@ def _toplist(table: ItemTable, scores: Floats, limit: int, ranked: int) -> Topli
         (table.brand[best, None], len(table.brands)),
         (table.tier[best, None], len(table.tiers)),
     )
-    categories, brands, tiers = (_grouped(best, codes, groups) for codes, groups in facets)
-    return Toplist(best[:limit], (categories, brands, tiers))
+    grouped = [_grouped(best, codes, groups) for codes, groups in facets]
+    everybody = best[:limit]
+    bounds = np.cumsum(np.concatenate([[0, len(everybody)], *(lengths for _, lengths in grouped)]))
+    starts = np.cumsum([1, *(groups for _, groups in facets)])
+    return Toplist(np.concatenate([everybody, *(rows for rows, _ in grouped)]), bounds, starts)
 
 
 def top_rows(scores: Floats, limit: int) -> Rows:
@@ -75,12 +92,16 @@ def top_rows(scores: Floats, limit: int) -> Rows:
     return rows[np.lexsort((rows, -scores[rows]))][:limit].astype(np.int32)
 
 
-def _grouped(best: Rows, codes: NDArray[np.int32], groups: int) -> list[Rows]:
-    """Return each group's rows in their order, at most `SEGMENT_ITEMS`; `codes` are (n, of a row), -1 for none."""
+def _grouped(best: Rows, codes: NDArray[np.int32], groups: int) -> tuple[Rows, NDArray[np.int64]]:
+    """Return each group's rows in their order, at most `SEGMENT_ITEMS`, one group behind another, and their numbers.
+
+    `codes` are (n, of a row), -1 for none.
+    """
     rows, flat = np.repeat(best, codes.shape[1]), codes.ravel()
     known = flat >= 0
     rows, flat = rows[known], flat[known]
     by_code = np.argsort(flat, kind="stable")
     rows, flat = rows[by_code], flat[by_code]
-    bounds = np.searchsorted(flat, np.arange(groups + 1))
-    return [rows[a : min(b, a + SEGMENT_ITEMS)] for a, b in pairwise(bounds.tolist())]
+    counts = np.bincount(flat, minlength=groups)
+    place = np.arange(len(flat)) - (np.cumsum(counts) - counts)[flat]
+    return rows[place < SEGMENT_ITEMS], np.minimum(counts, SEGMENT_ITEMS)

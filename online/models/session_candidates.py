@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from online.core.kernel import kernel
 from online.models.sequential_rules import SequentialRules
 from online.models.session_knn import SessionKnn
 
@@ -34,7 +35,7 @@ _KNN, _RANK, _NEXT, _RULES, _HOPS, _LAST, _AGAIN, _SESSIONS, _RECENT = 0, 1, 2, 
 
 
 class SessionCandidates(NamedTuple):
-    """Candidate rows in ascending order, their features, and the rows that each source alone ranks, best first."""
+    """Candidate rows in ascending order, their features, and the best `KNN_LIMIT` of each source alone, best first."""
 
     rows: NDArray[np.int32]  # (c,)
     features: NDArray[np.float64]  # (c, len(FEATURES))
@@ -74,26 +75,13 @@ def session_candidates(
     """
     by_knn, scores, nexts = knn.votes(context, now=now, limit=KNN_LIMIT, own=own)
     followers = rules.query(context, now=now, limit=LIMIT)
-    rows = np.unique(np.concatenate([by_knn, followers.rows, context[-_CONTEXT:]])).astype(np.int32)
-    x = np.zeros((len(rows), len(FEATURES)))
-    if len(by_knn):
-        at = np.searchsorted(rows, by_knn)
-        x[at, _KNN] = _damped(scores / scores.sum(), _SHARE_UNIT)
-        x[at, _RANK] = 1.0 / np.arange(1, len(at) + 1)
-        x[at, _NEXT:_RULES] = _damped(nexts / np.maximum(nexts.sum(axis=0), 0.01), _SHARE_UNIT)
-    at = np.searchsorted(rows, followers.rows)
-    x[at, _RULES:_HOPS] = _damped(followers.shares[:, :-1], _SHARE_UNIT)
-    x[at, _HOPS] = _damped(followers.shares[:, -1], _HOP_UNIT)
-    latest = context[-_CONTEXT:][::-1]
-    at = np.searchsorted(rows, latest)
-    x[at[0], _LAST] = 1.0
-    x[at[1:], _LAST + 1] = OLDER_DECAY ** np.arange(len(latest) - 1)
-    x[:, _AGAIN : _AGAIN + 2] = np.log(max(clicks / len(context), 1.0)) * x[:, _LAST : _LAST + 2]
-    x[:, _SESSIONS] = np.log1p(knn.session_counts(rows))
-    x[:, _RECENT] = np.log(rules.recent_clicks(rows, now) + 0.1)
-    ahead, others = followers.shares[:, 0], followers.shares[:, 1:].sum(axis=1)
-    order = np.lexsort((followers.rows, -others, -ahead))  # what followed the last item, then what else came with it
-    return SessionCandidates(rows, x, by_knn, scores, followers.rows[order], ahead[order])
+    latest = context[: -_CONTEXT - 1 : -1].copy()
+    ascending = np.sort(np.concatenate([by_knn, followers.rows, latest]))
+    rows = ascending[np.concatenate([[True], ascending[1:] != ascending[:-1]])]
+    counts, recent = knn.session_counts(rows), rules.recent_clicks(rows, now)
+    again = np.log(max(clicks / len(context), 1.0))
+    x = _described(rows, by_knn, scores, nexts, followers.rows, followers.shares, latest, again, counts, recent)
+    return SessionCandidates(rows, x, by_knn, scores, *_best_rules(followers.rows, followers.shares, KNN_LIMIT))
 
 
 def lasting_features(found: SessionCandidates, rows: NDArray[np.int32], knn: SessionKnn) -> NDArray[np.float64]:
@@ -114,6 +102,61 @@ def lasting_features(found: SessionCandidates, rows: NDArray[np.int32], knn: Ses
 _CONTEXT = 20  # of a session's latest items, these are candidates
 
 
-def _damped(shares: NDArray[np.floating], unit: float) -> NDArray[np.float64]:
-    damped: NDArray[np.float64] = np.log1p(shares / unit)
-    return damped
+@kernel
+def _described(
+    rows: NDArray[np.int32],  # (c,) ascending
+    by_knn: NDArray[np.int32],  # (k,) best first
+    votes: NDArray[np.float32],  # (k,)
+    nexts: NDArray[np.float32],  # (k, 2)
+    by_rules: NDArray[np.int32],  # (r,)
+    shares: NDArray[np.float64],  # (r, 5)
+    latest: NDArray[np.int32],  # (l,) the session's, latest first
+    again: float,  # log of its clicks per distinct item
+    counts: NDArray[np.float64],  # (c,) sessions
+    recent: NDArray[np.float64],  # (c,) clicks
+) -> NDArray[np.float64]:
+    x = np.zeros((len(rows), len(FEATURES)))
+    all_votes = votes.sum()
+    for column in range(_NEXT, _RULES):
+        of_column = nexts[:, column - _NEXT]
+        whole = max(of_column.sum(), np.float32(0.01))
+        for rank, at in enumerate(np.searchsorted(rows, by_knn)):
+            if of_column[rank] > 0.0:
+                x[at, column] = np.log1p(of_column[rank] / whole / _SHARE_UNIT)
+    for rank, at in enumerate(np.searchsorted(rows, by_knn)):
+        x[at, _KNN], x[at, _RANK] = np.log1p(votes[rank] / all_votes / _SHARE_UNIT), 1.0 / (rank + 1)
+    for i, at in enumerate(np.searchsorted(rows, by_rules)):
+        for column in range(shares.shape[1]):
+            if shares[i, column] > 0.0:
+                unit = _HOP_UNIT if _RULES + column == _HOPS else _SHARE_UNIT
+                x[at, _RULES + column] = np.log1p(shares[i, column] / unit)
+    for back, at in enumerate(np.searchsorted(rows, latest)):
+        column = 0 if back == 0 else 1
+        x[at, _LAST + column] = 1.0 if back == 0 else OLDER_DECAY ** (back - 1)
+        x[at, _AGAIN + column] = again * x[at, _LAST + column]
+    for at in range(len(rows)):
+        x[at, _SESSIONS] = np.log1p(counts[at])
+        x[at, _RECENT] = np.log(recent[at] + 0.1)
+    return x
+
+
+@kernel
+def _best_rules(
+    rows: NDArray[np.int32], shares: NDArray[np.float64], limit: int
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return the best by what followed the last item, then by what else came with it, ties by lower row."""
+    best, kept = np.empty(limit, np.int64), 0
+    others = shares[:, 1:].sum(axis=1)
+    for i in range(len(rows)):
+        at = kept
+        while at > 0:
+            j = best[at - 1]
+            if (shares[i, 0], others[i], -rows[i]) < (shares[j, 0], others[j], -rows[j]):
+                break
+            at -= 1
+        if at < limit:
+            kept = min(kept + 1, limit)
+            for behind in range(kept - 1, at, -1):
+                best[behind] = best[behind - 1]
+            best[at] = i
+    return rows[best[:kept]], shares[best[:kept], 0]

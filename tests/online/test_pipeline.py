@@ -15,6 +15,7 @@ from online.core.policy_document import POLICIES, Policy
 from online.core.propensity import redrawn, slot_distributions
 from online.core.ranker import Head, Ranker
 from online.core.record import TYPE_CODES, Touch, UserRecord
+from online.core.slate_features import slate_features
 from online.core.update import SessionTouch, Update
 from online.core.value import Value
 from online.pipeline import STATIC_ITEMS, SlateRequest, recommend
@@ -66,7 +67,7 @@ def shown(slate: Slate) -> list[str]:
 
 
 def matrix(slate: Slate) -> Any:
-    return np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))
+    return slate_features(slate)
 
 
 def test_the_same_request_gives_the_same_slate_and_another_seed_another() -> None:

@@ -13,6 +13,7 @@ from online.core.item_stats import ItemStats
 from online.core.item_table import ItemTable
 from online.core.leaning import leaning
 from online.core.policy_document import SOURCES
+from online.core.profile import Profile
 from online.core.record import UserRecord
 from online.core.toplists import Toplists
 from online.core.update import SessionTouch, Update
@@ -64,8 +65,8 @@ def ask(
     world: World, *names: str, record: UserRecord | None = None, session: str = "", audiences: Sequence[str] = ()
 ) -> Retrieved:
     rows = np.array([world.table.ids.codes[name] for name in session], np.int32)
-    known = record or UserRecord()
-    query = Query(known, list(session), rows, leaning(world.table, known, rows, T0), audiences, T0)
+    profile = Profile.of(world.table, record or UserRecord(), T0)
+    query = Query(profile, rows, leaning(world.table, profile, rows), audiences)
     assert world.tops is not None
     return retrieve(world, world.tops, query, names or SOURCES)
 
@@ -215,8 +216,10 @@ def test_each_retriever_names_a_bounded_number() -> None:
     record.affinities[1] = {"one": [1.0] * 3}
     row = np.array([599], np.int32)
 
+    profile = Profile.of(world.table, record, T0)
+    query = Query(profile, row, leaning(world.table, profile, row), ["label=a"])
+
     for name in SOURCES:
-        query = Query(record, ["599"], row, leaning(world.table, record, row, T0), ["label=a"], T0)
         found = retrieve(world, world.tops, query, [name])
         assert 0 < len(found.rows) <= PER_RETRIEVER, name
 

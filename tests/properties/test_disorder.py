@@ -16,7 +16,7 @@ from online.core.item_stats import ItemStats, decode_item_stats
 from online.core.item_table import ItemTable
 from online.core.partition import EVENTS, ITEM, USER, PartitionFold
 from online.core.record import UserRecord, decode_record
-from online.core.session import LATENESS_S, current_session
+from online.core.session import LATENESS_S, session_touches
 from online.core.step import DISORDER_S, Caps, FoldConfig, is_duplicate, keep_latest, keep_strongest, sum_up
 from online.core.update import UPDATES, decode_update
 from online.models.session_knn import SessionKnn, SessionKnnConfig
@@ -159,7 +159,7 @@ def test_sessions_and_the_session_index_do_not_depend_on_the_order_of_arrival_wi
         assert record.recent == other.users[key].recent
         assert record.dropped_late == other.users[key].dropped_late == 0
         now = record.recent[-1].time + 60.0
-        assert current_session(record.recent, now) == current_session(other.users[key].recent, now)
+        assert session_touches(record.recent, now) == session_touches(other.users[key].recent, now)
     assert sessions_of(one.world.sessions) == sessions_of(other.world.sessions)
     for item in range(len(ITEMS)):
         query = np.array([item, (item + 1) % len(ITEMS)], np.int32)

@@ -11,6 +11,7 @@ import pytest
 from online.core.features import NAMES
 from online.core.propensity import redrawn
 from online.core.ranker import PRIOR_RANKER, Ranker
+from online.core.slate_features import slate_features
 from online.core.step import Caps
 from schemas.slate import decode_slate, encode_slate
 
@@ -236,7 +237,7 @@ def test_a_logged_slate_holds_what_its_ranking_read(shop: Any, eventually: Wait)
 
     slate = eventually(lambda: shop.logged_slates().get(answer["recommendation_id"]))
 
-    features = np.frombuffer(slate.features, np.float32).reshape(-1, len(NAMES))
+    features = slate_features(slate)
     np.testing.assert_allclose(PRIOR_RANKER.utilities(features), np.frombuffer(slate.utilities))
     assert slate.record_position == record.position == answer["state_as_of"]["position"]
     assert slate.session_items == ["shoe-0"]

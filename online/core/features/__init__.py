@@ -11,10 +11,10 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from .affinity import AFFINITY, shares
+from .affinity import AFFINITY
 from .caller import CALLER
 from .context import CONTEXT
-from .cross import CROSSES, crossed
+from .cross import CROSSES, cross, crossed
 from .feature import Feature, Group
 from .item import ITEM
 from .position import POSITION, REFERENCE_POSITION, position_feature
@@ -26,7 +26,7 @@ from .touch import TOUCH
 
 __all__ = [
     "COLUMNS", "CROSSES", "FEATURES", "GROUPS", "INDEX", "NAMES", "PRIOR", "PRIOR_INTERCEPT",
-    "REFERENCE_POSITION", "Feature", "Group", "Retrieved", "Scene", "gather", "position_feature", "shares",
+    "REFERENCE_POSITION", "Feature", "Group", "Retrieved", "Scene", "gather", "position_feature",
 ]  # fmt: skip
 
 GROUPS: tuple[Group, ...] = (SOURCE, AFFINITY, ITEM, SESSION, PRICE, CONTEXT, TOUCH, CALLER, POSITION)
@@ -42,13 +42,16 @@ COLUMNS = {g.name: slice(end - len(g.features), end) for g, end in zip(GROUPS, _
 COLUMNS["cross"] = slice(len(_PLAIN), len(FEATURES))
 """Group name -> its columns in the feature matrix."""
 
-_LEFT, _RIGHT = ([INDEX[pair[side]] for pair in CROSSES] for side in (0, 1))
+_LEFT, _RIGHT = (np.array([INDEX[pair[side]] for pair in CROSSES]) for side in (0, 1))
 
 
 def gather(scene: Scene) -> NDArray[np.float32]:
-    """Return the feature matrix (c, len(FEATURES)) of the candidates; the position is the reference's."""
-    x = np.zeros((len(scene.found.rows), len(FEATURES)), np.float32)
+    """Return the feature matrix (c, len(FEATURES)) of the candidates; the position is the reference's.
+
+    It is in Fortran order: groups fill columns, and columns are what is logged.
+    """
+    x = np.zeros((len(scene.found.rows), len(FEATURES)), np.float32, order="F")
     for group in GROUPS:
         group.fill(x[:, COLUMNS[group.name]], scene)
-    x[:, COLUMNS["cross"]] = x[:, _LEFT] * x[:, _RIGHT]
+    cross(x, _LEFT, _RIGHT)
     return x

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from online.core.decay import Decay, Weights
+from online.core.row_lists import places, sums_of
 
 from .feature import Feature, Group, State
 from .scene import Scene
@@ -23,54 +23,15 @@ FEATURES = (
 )
 
 
-def shares(table: dict[str, Weights], decay: Decay, now: float, landmark: float) -> dict[str, tuple[float, float]]:
-    """Return each key's (recent, lasting) affinity at `now`, as a share of the table's total strength plus one.
-
-    The added one keeps a single click from looking like a settled taste.
-
-    >>> shares({"a": [2.0, 2.0], "b": [1.0, 1.0]}, Decay((60.0, 600.0)), now=0.0, landmark=0.0)["a"]
-    (0.5, 0.5)
-    """
-    fading = decay.fading(now, landmark)
-    first, last = fading[0], fading[-1]
-    current = [(key, weights[0] * first, weights[-1] * last) for key, weights in table.items()]
-    recent = 1.0 + sum([abs(r) for _, r, _ in current])
-    lasting = 1.0 + sum([abs(s) for _, _, s in current])
-    return {key: (r / recent, s / lasting) for key, r, s in current}
-
-
 def _fill(x: NDArray[np.float32], scene: Scene) -> None:
-    item, category_recent, category_lasting, brand_recent, brand_lasting, tier_lasting = x.T
-    table, rows, record = scene.table, scene.found.rows, scene.record
-    items, categories, brands, tiers = (
-        shares(facet, table.decay, scene.now, record.landmark) for facet in record.affinities
-    )
-    if items:
-        ids = table.ids.codes
-        own = {ids[key]: lasting for key, (_, lasting) in items.items() if key in ids}
-        item[:] = [own.get(row, 0.0) for row in rows.tolist()]
-    # The rows' codes are read before the vocabularies, which may grow meanwhile.
-    category, brand, tier = table.category[rows], table.brand[rows], table.tier[rows]
-    recent, lasting = _by_code(categories, table.categories.codes)
-    category_recent[:] = recent[category].sum(axis=1)
-    category_lasting[:] = lasting[category].sum(axis=1)
-    recent, lasting = _by_code(brands, table.brands.codes)
-    brand_recent[:] = recent[brand]
-    brand_lasting[:] = lasting[brand]
-    _, lasting = _by_code(tiers, table.tiers.codes)
-    tier_lasting[:] = lasting[tier]
-
-
-def _by_code(
-    table: dict[str, tuple[float, float]], codes: dict[str, int]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return (recent, lasting) by code; the extra last element is 0, and is what code −1 reads."""
-    recent, lasting = np.zeros(len(codes) + 1, np.float32), np.zeros(len(codes) + 1, np.float32)
-    for key, (r, s) in table.items():
-        code = codes.get(key)
-        if code is not None:
-            recent[code], lasting[code] = r, s
-    return recent, lasting
+    table, rows, affinities = scene.table, scene.found.rows, scene.profile.affinities
+    items, categories, brands, tiers = map(affinities.of, range(4))
+    codes, shares = affinities.codes, affinities.shares
+    own = places(codes[items], rows)
+    x[:, 0] = np.where(own >= 0, shares[own, 1], 0.0) if len(codes) else 0.0
+    x[:, 1:3] = sums_of(codes[categories], shares[categories], table.category, rows)
+    x[:, 3:5] = sums_of(codes[brands], shares[brands], table.brand[:, None], rows)
+    x[:, 5:] = sums_of(codes[tiers], shares[tiers], table.tier[:, None], rows)[:, 1:]
 
 
 AFFINITY = Group("affinity", FEATURES, _fill)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from online.core.session import session_touches
-
 from .feature import Feature, Group, State
 from .scene import Scene
 
@@ -54,9 +52,8 @@ def _fill(x: NDArray[np.float32], scene: Scene) -> None:
 
 def _last_touched(scene: Scene) -> int | None:
     """Return where the item touched last stands in the list, if it does."""
-    touches = session_touches(scene.record.recent, scene.now)
-    row = scene.table.ids.codes.get(touches[-1].item_id, -1) if touches else -1
-    places = np.flatnonzero(scene.found.rows == row)
+    touched = scene.profile.touched
+    places = np.flatnonzero(scene.found.rows == touched[-1]) if len(touched) else touched
     return int(places[0]) if len(places) else None
 
 

@@ -43,8 +43,9 @@ def hour_of_day(context: dict[str, str | bool | int | float | None], now: float)
 
 
 def _fill(x: NDArray[np.float32], scene: Scene) -> None:
-    context, table = {**scene.record.context, **scene.context}, scene.table
-    angle = 2.0 * np.pi * hour_of_day(context, scene.now) / 24.0
+    record, table = scene.profile.record, scene.table
+    context = {**record.context, **scene.context}
+    angle = 2.0 * np.pi * hour_of_day(context, scene.profile.now) / 24.0
     x[:, :4] = (
         str(context.get("device", "")).lower() in _MOBILE,
         _SEARCH.search(str(context.get("referrer", ""))) is not None,
@@ -54,7 +55,7 @@ def _fill(x: NDArray[np.float32], scene: Scene) -> None:
     region = table.regions.codes.get(str(context.get("region", "")))
     if region is not None:
         x[:, 4] = (table.region[scene.found.rows] == region).any(axis=1)
-    x[:, 5] = not scene.record.counts
+    x[:, 5] = not record.counts
 
 
 CONTEXT = Group("context", FEATURES, _fill)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
+from online.core.kernel import kernel
+
 from .feature import Feature
 
 CROSSES = (
@@ -28,3 +33,12 @@ def _product(a: Feature, b: Feature) -> Feature:
     reads = tuple(dict.fromkeys((*a.reads, *b.reads)))
     order = ("sensitive", "behavioural", "contextual", "catalogue")
     return Feature(f"{a.name}_x_{b.name}", 0.0, "product", reads, min(a.policy, b.policy, key=order.index))
+
+
+@kernel
+def cross(x: NDArray[np.float32], left: NDArray[np.int64], right: NDArray[np.int64]) -> None:
+    """Write the products of two columns each into the last columns of the feature matrix."""
+    first = x.shape[1] - len(left)
+    for i in range(len(x)):
+        for n in range(len(left)):
+            x[i, first + n] = x[i, left[n]] * x[i, right[n]]

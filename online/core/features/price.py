@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from online.core.kernel import kernel
+
 from .feature import Feature, Group, State
 from .scene import Scene
 
@@ -25,14 +27,29 @@ FEATURES = (
 
 def _fill(x: NDArray[np.float32], scene: Scene) -> None:
     prices = scene.table.log_price
-    recent = scene.table.rows(touch.item_id for touch in scene.record.recent)
-    own = prices[scene.found.rows]
-    for column, others in ((0, scene.session), (2, recent)):
-        known = prices[others]
-        known = known[~np.isnan(known)]
-        if len(known):
-            ratio = np.clip(np.nan_to_num(own - known.mean()), -MOST, MOST)
-            x[:, column], x[:, column + 1] = ratio, np.abs(ratio)
+    _compare(x[:, :2], scene.found.rows, prices, scene.session)
+    _compare(x[:, 2:], scene.found.rows, prices, scene.profile.recent)
+
+
+@kernel
+def _compare(
+    x: NDArray[np.float32],  # (c, 2) the ratio, with and without its sign
+    rows: NDArray[np.int32],  # (c,)
+    prices: NDArray[np.float64],  # by row, NaN where unknown
+    others: NDArray[np.int32],  # rows, −1 for none
+) -> None:
+    total, known = 0.0, 0
+    for row in others:
+        if row >= 0 and not np.isnan(prices[row]):
+            total += prices[row]
+            known += 1
+    if known == 0:
+        return
+    for i in range(len(x)):
+        ratio = prices[rows[i]] - total / known
+        if not np.isnan(ratio):
+            x[i, 0] = min(max(ratio, -MOST), MOST)
+            x[i, 1] = min(abs(ratio), MOST)
 
 
 PRICE = Group("price", FEATURES, _fill)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from online.core.item_table import ItemTable
 from online.core.policy_document import SOURCES
+from online.core.profile import Profile
 from online.core.rates import Rates
-from online.core.record import UserRecord
 from online.core.step import Context
 
 
@@ -56,8 +56,7 @@ class Scene:
     table: ItemTable
     rates: Rates
     found: Retrieved
-    record: UserRecord
+    profile: Profile  # of the moment ranked for
     session: NDArray[np.int32]  # rows of the session's items, oldest first
-    now: float  # the moment ranked for
     context: Context = field(default_factory=dict)  # of the request
     listed: NDArray[np.float64] | None = None  # (c,) prices of a list in the caller's order, 0 where unknown

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from online.core.kernel import kernel
+from online.core.row_lists import places
+
 from .feature import Feature, Group, State
 from .scene import Scene
 
@@ -25,22 +28,41 @@ FEATURES = (
 
 
 def _fill(x: NDArray[np.float32], scene: Scene) -> None:
-    seen, in_session, recency, count, of_category, of_brand, length, last_category = x.T
     table, rows, session = scene.table, scene.found.rows, scene.session
-    seen[:] = np.isin(rows, table.rows(scene.record.seen))
-    in_session[:] = np.isin(rows, session)
-    if not len(session):
-        return
-    latest = session[: -LATEST - 1 : -1]  # latest first
-    hits = rows[:, None] == latest  # (c, LATEST)
-    recency[:] = hits.any(axis=1) / (1.0 + hits.argmax(axis=1))
-    count[:] = np.log1p(hits.sum(axis=1))
-    length[:] = np.log1p(len(session))
-    for column, codes in ((of_category, table.category[:, 0]), (of_brand, table.brand)):
-        own, others = codes[rows][:, None], codes[latest]
-        column[:] = ((own == others) & (own >= 0)).mean(axis=1)
-    last = table.category[session[-1], 0]
-    last_category[:] = (table.category[rows, 0] == last) & (last >= 0)
+    latest_first = session[::-1].copy()
+    _compare(
+        x, rows, places(scene.profile.seen, rows), places(latest_first, rows), latest_first, table.category, table.brand
+    )  # fmt: skip
+
+
+@kernel
+def _compare(
+    x: NDArray[np.float32],  # (c, len(FEATURES))
+    rows: NDArray[np.int32],  # (c,)
+    seen_at: NDArray[np.int32],  # (c,) place among what was seen
+    session_at: NDArray[np.int32],  # (c,) place in the session, latest first
+    session: NDArray[np.int32],  # latest first
+    category: NDArray[np.int32],
+    brand: NDArray[np.int32],
+) -> None:
+    latest = session[:LATEST]
+    length = np.log1p(len(session))
+    for i in range(len(x)):
+        x[i, 0] = seen_at[i] >= 0
+        if len(session) == 0:
+            continue
+        x[i, 1] = session_at[i] >= 0
+        if 0 <= session_at[i] < LATEST:
+            x[i, 2] = 1.0 / (1.0 + session_at[i])
+            x[i, 3] = np.log1p((latest == rows[i]).sum())
+        own_category, own_brand = category[rows[i], 0], brand[rows[i]]
+        of_category = of_brand = 0
+        for row in latest:
+            of_category += own_category >= 0 and category[row, 0] == own_category
+            of_brand += own_brand >= 0 and brand[row] == own_brand
+        x[i, 4], x[i, 5] = of_category / len(latest), of_brand / len(latest)
+        x[i, 6] = length
+        x[i, 7] = own_category >= 0 and category[session[0], 0] == own_category
 
 
 SESSION = Group("session", FEATURES, _fill)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from online.core.kernel import kernel
 from online.core.policy_document import SOURCES
 
 from .feature import Feature, Group, Kind, PolicyClass, State
@@ -40,16 +41,35 @@ FEATURES = (
 )
 ODDS_RANGE = 10.0  # log-odds below the likeliest that count as none at all
 ODDS_UNIT = 2.0  # so many weigh as much as the whole of `standing` before anything is learned
-_SCORES = [SOURCES.index(source) for source in _SCORED]
+_SCORES = np.array([SOURCES.index(source) for source in _SCORED])
 _IS_SHARE = np.array([kind == "share" for kind, _ in _SCORED.values()])
 
 
 def _fill(x: NDArray[np.float32], scene: Scene) -> None:
-    scores, ranks = scene.found.scores[:, _SCORES], scene.found.ranks
-    best = scores.max(axis=0, initial=0.0)
-    x[:, : len(_SCORES)] = scores / np.where(_IS_SHARE & (best > 0.0), best, 1.0)
-    x[:, len(_SCORES) : -1] = (ranks > 0) / np.maximum(ranks, 1)
-    x[:, -1] = np.maximum(ODDS_RANGE + scene.found.odds, 0.0) / ODDS_UNIT
+    _tell(x, scene.found.scores, scene.found.ranks, scene.found.odds, _SCORES, _IS_SHARE)
+
+
+@kernel
+def _tell(
+    x: NDArray[np.float32],  # (c, len(FEATURES))
+    scores: NDArray[np.float64],  # (c, s)
+    ranks: NDArray[np.int32],  # (c, s)
+    odds: NDArray[np.float64],  # (c,)
+    told: NDArray[np.int64],  # sources whose scores are told
+    is_share: NDArray[np.bool_],
+) -> None:
+    for column in range(len(told)):
+        source, best = told[column], 0.0
+        if is_share[column]:
+            for i in range(len(x)):
+                best = max(best, scores[i, source])
+        for i in range(len(x)):
+            x[i, column] = scores[i, source] / best if best > 0.0 else scores[i, source]
+    for i in range(len(x)):
+        for source in range(ranks.shape[1]):
+            if ranks[i, source] > 0:
+                x[i, len(told) + source] = 1.0 / ranks[i, source]
+        x[i, x.shape[1] - 1] = max(ODDS_RANGE + odds[i], 0.0) / ODDS_UNIT
 
 
 SOURCE = Group("source", FEATURES, _fill)

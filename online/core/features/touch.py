@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from online.core.kernel import kernel
 from online.core.record import TYPE_CODES
-from online.core.session import session_touches
+from online.core.row_lists import places
 
 from .feature import Feature, Group, State
 from .scene import Scene
@@ -26,25 +27,36 @@ FEATURES = (
 
 
 def _fill(x: NDArray[np.float32], scene: Scene) -> None:
-    touches = session_touches(scene.record.recent, scene.now)
-    if not touches:
+    profile = scene.profile
+    if not profile.touches:
         return
-    codes = scene.table.ids.codes
-    places: dict[int, int] = {}  # row -> place among the items touched last, from 1
-    counts: dict[int, int] = {}
-    last: dict[int, tuple[bool, float]] = {}  # row -> whether its last touch was a click, and its age
-    for touch in reversed(touches):
-        row = codes.get(touch.item_id, -1)
-        counts[row] = counts.get(row, 0) + 1
-        if row not in places:
-            places[row] = len(places) + 1
-            last[row] = touch.type_code in _CLICKS, max(scene.now - touch.time, 0.0)
-    for i in np.flatnonzero(np.isin(scene.found.rows, list(places))).tolist():
-        row = int(scene.found.rows[i])
-        is_click, age = last[row]
-        x[i, 2 * is_click] = 1.0 / places[row]
-        x[i, 2 * is_click + 1] = 1.0 / (1.0 + age / FRESH_S)
-        x[i, 4] = np.log1p(counts[row])
+    latest_first = profile.touched[::-1].copy()
+    times = np.array([touch.time for touch in profile.touches[::-1]])
+    is_click = np.array([touch.type_code in _CLICKS for touch in profile.touches[::-1]])
+    at = places(latest_first, scene.found.rows)
+    _recall(x, at, latest_first, is_click, times, profile.now)
+
+
+@kernel
+def _recall(
+    x: NDArray[np.float32],  # (c, len(FEATURES))
+    at: NDArray[np.int32],  # (c,) its last touch
+    touched: NDArray[np.int32],  # (t,) rows, latest first
+    is_click: NDArray[np.bool_],  # (t,)
+    times: NDArray[np.float64],  # (t,)
+    now: float,
+) -> None:
+    for i in range(len(x)):
+        if at[i] < 0:
+            continue
+        last = at[i]
+        place = 1  # among the items touched last
+        for j in range(last):
+            place += not (touched[:j] == touched[j]).any()
+        column = 2 if is_click[last] else 0
+        x[i, column] = 1.0 / place
+        x[i, column + 1] = 1.0 / (1.0 + max(now - times[last], 0.0) / FRESH_S)
+        x[i, 4] = np.log1p((touched == touched[last]).sum())
 
 
 TOUCH = Group("touch", FEATURES, _fill)

@@ -9,6 +9,7 @@ from headrace.verify.swaps import Outcome, complaint_about, verify_swaps
 from online.core.item_table import ItemTable
 from online.core.policy_document import DEFAULT_POLICY, POLICIES
 from online.core.record import UserRecord
+from online.core.slate_features import packed_features, slate_features
 from online.pipeline import SlateRequest, recommend
 from online.world import World
 from schemas.item import Item
@@ -62,8 +63,8 @@ def test_a_slate_is_right_by_the_version_it_names_and_by_no_other(editions: list
     assert "off that" in complaint_about(slate, served, UserRecord())
     unsourced = msgspec.structs.replace(slate, sources=bytes(len(slate.sources)))
     assert "0 items" in complaint_about(unsourced, served, record)
-    other = np.frombuffer(slate.features, np.float32) + 0.5
-    assert "off that" in complaint_about(msgspec.structs.replace(slate, features=other.tobytes()), served, record)
+    other = packed_features(slate_features(slate) + np.float32(0.5))
+    assert "off that" in complaint_about(msgspec.structs.replace(slate, features=other), served, record)
 
 
 @pytest.mark.slow

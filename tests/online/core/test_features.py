@@ -16,11 +16,11 @@ from online.core.features import (
     Scene,
     gather,
     position_feature,
-    shares,
 )
 from online.core.item_stats import ItemStats
 from online.core.item_table import ItemTable
 from online.core.policy_document import SOURCES
+from online.core.profile import Profile
 from online.core.rates import Rates
 from online.core.record import TYPE_CODES, Touch, UserRecord
 from online.core.step import Context
@@ -68,7 +68,8 @@ def features(
     if odds is not None:
         found.odds[:] = odds
     rows = np.array([table.ids.codes[item] for item in session or []], np.int32)
-    matrix = gather(Scene(table, Rates(table), found, record or UserRecord(), rows, now, context or {}))
+    profile = Profile.of(table, record or UserRecord(), now)
+    matrix = gather(Scene(table, Rates(table), found, profile, rows, context or {}))
     assert matrix.dtype == np.float32
     assert matrix.shape == (c, len(FEATURES))
     return {name: matrix[:, i].astype(float).round(5).tolist() for i, name in enumerate(NAMES)}
@@ -144,17 +145,6 @@ def test_brands_and_price_tiers_count_alike(table: ItemTable) -> None:
     assert brands["brand_recent"] == [0.5, 0.5, 0.0, 0.0]
     assert brands["brand_lasting"] == [0.75, 0.75, 0.0, 0.0]
     assert tiers["price_tier_lasting"] == [0.0, 0.0, 0.8, 0.0]
-
-
-def test_shares_fade_with_time_against_the_added_one() -> None:
-    decay = Decay((10.0, 100.0))
-
-    fresh = shares({"a": [4.0, 4.0]}, decay, now=0.0, landmark=0.0)
-    faded = shares({"a": [4.0, 4.0]}, decay, now=20.0, landmark=0.0)
-
-    assert fresh["a"] == (0.8, 0.8)
-    assert faded["a"][0] == pytest.approx(0.5)
-    assert 0.5 < faded["a"][1] < 0.8
 
 
 def test_popularity_is_logarithmic_against_the_most_popular_candidate(table: ItemTable) -> None:
@@ -242,7 +232,7 @@ def test_every_feature_is_finite_at_any_moment(table: ItemTable) -> None:
 def test_no_candidates_have_no_rows(table: ItemTable) -> None:
     nothing = Retrieved.unsourced(np.empty(0, np.int32))
 
-    matrix = gather(Scene(table, Rates(table), nothing, UserRecord(), np.array([0], np.int32), T0))
+    matrix = gather(Scene(table, Rates(table), nothing, Profile.of(table, UserRecord(), T0), np.array([0], np.int32)))
 
     assert matrix.shape == (0, len(FEATURES))
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from online.core.features import INDEX, Retrieved, Scene, gather
 from online.core.item_table import ItemTable
+from online.core.profile import Profile
 from online.core.rates import Rates
 from online.core.record import TYPE_CODES, Touch, UserRecord
 
@@ -19,9 +20,8 @@ def features(*touches: tuple[float, str, str], listed: NDArray[np.float64] | Non
     rows = np.array([table.row(item) for item in LIST], np.int32)
     table.row("elsewhere")
     record = UserRecord(recent=[Touch(T0 + at, item, TYPE_CODES[kind], 7) for at, item, kind in touches])
-    scene = Scene(
-        table, Rates(table), Retrieved.unsourced(rows), record, np.empty(0, np.int32), T0 + 120.0, listed=listed
-    )
+    profile = Profile.of(table, record, T0 + 120.0)
+    scene = Scene(table, Rates(table), Retrieved.unsourced(rows), profile, np.empty(0, np.int32), listed=listed)
     matrix = gather(scene)
     return {name: matrix[:, column].tolist() for name, column in INDEX.items()}
 

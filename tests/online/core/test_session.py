@@ -3,13 +3,17 @@ from __future__ import annotations
 from typing import Any
 
 from online.core.record import Touch, UserRecord
-from online.core.session import LATENESS_S, current_session
+from online.core.session import LATENESS_S, session_touches
 from online.core.step import Caps, FoldConfig, fold_event
 from schemas.event import Event, EventItem
 
 
 def touch(at: float, item: str, session: int = 0) -> Touch:
     return Touch(at, item, 2, session)
+
+
+def current_session(recent: list[Touch], now: float) -> list[str]:
+    return [touch.item_id for touch in session_touches(recent, now)]
 
 
 def test_a_session_closes_after_thirty_idle_minutes() -> None:

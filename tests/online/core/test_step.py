@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from online.core.record import DEDUP_BYTES, ID_BYTES, UserRecord, decode_record, encode_record
-from online.core.session import current_session, digest64
+from online.core.session import digest64, session_touches
 from online.core.step import Caps, FoldConfig, fold_event, fold_user, is_duplicate, sum_up
 from schemas.event import Event, EventItem
 from schemas.user import User
@@ -199,4 +199,4 @@ def test_sessions_come_out_the_same_in_any_order_within_the_lateness(
     one, other = fold(*events), fold(*shuffled)
 
     assert one.recent == other.recent
-    assert current_session(one.recent, T0 + 300) == current_session(other.recent, T0 + 300)
+    assert session_touches(one.recent, T0 + 300) == session_touches(other.recent, T0 + 300)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
+
 from online.core.decay import Decay
 from online.core.item_stats import ItemStats
 from online.core.item_table import ItemTable
@@ -27,8 +29,8 @@ def test_toplists_rank_by_decayed_popularity_and_group_by_facet() -> None:
         return [table.ids.names[row] for row in rows]  # type: ignore[attr-defined]
 
     assert names(tops.popular.everybody) == ["b", "c", "a"]
-    assert names(tops.popular.by_facet[0][table.categories.codes["x"]]) == ["b", "a"]
-    assert names(tops.popular.by_facet[1][table.brands.codes["m"]]) == ["b", "c", "a"]
+    assert names(tops.popular.of(0, table.categories.codes["x"])) == ["b", "a"]
+    assert names(tops.popular.of(1, table.brands.codes["m"])) == ["b", "c", "a"]
 
 
 def test_segments_hold_items_of_any_of_their_categories_and_of_a_price_tier() -> None:
@@ -37,10 +39,14 @@ def test_segments_hold_items_of_any_of_their_categories_and_of_a_price_tier() ->
     table.put(item("b", categories=["y"], price=9.0))
     table.apply(Update(0, 1, {name: ItemStats(T0, [2.0] * 3, {}, T0, T0) for name in "ab"}, []))
 
-    categories, brands, tiers = Toplists(table, T0).popular.by_facet
+    popular = Toplists(table, T0).popular
 
-    assert [rows.tolist() for rows in categories] == [[0], [0, 1]]
-    assert [rows.tolist() for rows in tiers] == [[0, 1]]
+    categories, brands, tiers = (
+        [popular.of(facet, code).tolist() for code in range(groups)]
+        for facet, groups in enumerate(np.diff(popular.starts))
+    )
+    assert categories == [[0], [0, 1]]
+    assert tiers == [[0, 1]]
     assert brands == []
 
 
