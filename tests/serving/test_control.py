@@ -71,11 +71,11 @@ def test_rolled_back_the_version_before_answers_at_every_worker(pair: Pair) -> N
     ]  # fmt: skip
 
 
-def test_a_slate_logs_the_control_version_it_was_answered_under(pair: Pair) -> None:
+def test_a_slate_logs_the_control_version_it_was_answered_under(pair: Pair, eventually: Wait) -> None:
     answer = call(pair.one, "PUT", "/v1/policies/mine", {"tau": 0.125})
 
     for worker, slate in zip(pair.workers, pair.slates(policy="mine"), strict=True):
-        logged = worker.logged_slates()[slate["recommendation_id"]]
+        logged = eventually(lambda w=worker, key=slate["recommendation_id"]: w.logged_slates().get(key))
         assert (logged.control_version, logged.policy_version, logged.tau) == (answer["control_version"], 1, 0.125)
     change = decode_change(pair.one.payloads(CONTROL)[-1])
     assert (change.kind, change.id, change.revision, change.by) == ("policy", "mine", 1, "api")

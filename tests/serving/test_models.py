@@ -36,13 +36,14 @@ def post(shop: Any, path: str, status: int = 200) -> dict[str, Any]:
     return found
 
 
-def test_what_is_activated_scores_until_it_is_rolled_back(shop: Any) -> None:
+def test_what_is_activated_scores_until_it_is_rolled_back(shop: Any, eventually: Callable[..., Any]) -> None:
     assert shop.slate(user_id="1")["model_version"] == f"{FIRST}@1"
 
     assert post(shop, "/v1/models/newton/versions/1:activate")["lagging"] == []
     assert shop.slate(user_id="1")["model_version"] == "newton-1@1"
     slate = shop.slate(user_id="1")
-    assert shop.logged_slates()[slate["recommendation_id"]].model_version == "newton-1@1"
+    logged = eventually(lambda: shop.logged_slates().get(slate["recommendation_id"]))
+    assert logged.model_version == "newton-1@1"
     post(shop, "/v1/models/newton/versions/1:rollback")
     assert shop.slate(user_id="1")["model_version"] == f"{FIRST}@1"
 
