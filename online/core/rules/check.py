@@ -24,6 +24,7 @@ from .syntax import (
 )  # fmt: skip
 from .vocabulary import ITEM, find, said, unknown
 
+CACHED = 512  # texts: clients send theirs with requests
 N = TypeVar("N", bound=Node)
 _SAID = {
     "string": "a string",
@@ -48,7 +49,7 @@ class Expression:
         return all(name.startswith(ITEM) and not _moves(name) for name in self.fields)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=CACHED)
 def condition_on_items(text: str) -> Expression:
     """Return the expression that says which items, for a given request.
 
@@ -64,7 +65,7 @@ def condition_on_items(text: str) -> Expression:
     return _checked(text, of_items=True)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=CACHED)
 def condition_on_request(text: str) -> Expression:
     """Return the expression that says for which requests; it names no field of items.
 

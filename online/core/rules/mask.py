@@ -257,8 +257,13 @@ def _number(node: Node) -> Value:
     """Return the numbers of a field or literal, NaN where there is none."""
     if isinstance(node, Field) and not node.of_items:
         name = node.name
-        return lambda view: float(said) if isinstance(said := view.scalar(name), int | float) else math.nan
+        return lambda view: _as_number(view.scalar(name))
     return _value(node)
+
+
+def _as_number(said: Scalar) -> float:
+    """Return a number, NaN for what is none; a bool is none, though an int to Python."""
+    return float(said) if isinstance(said, int | float) and not isinstance(said, bool) else math.nan
 
 
 def _string(node: Node) -> Value:
@@ -273,7 +278,7 @@ def _strings(node: Node) -> Value:
     """Return the list of a literal or a request's field, None where there is none, or those of items."""
     if isinstance(node, Field) and not node.of_items:
         name = node.name
-        return lambda view: None if isinstance(said := view.scalar(name), str | float | bool) else said
+        return lambda view: said if isinstance(said := view.scalar(name), list) else None
     return _value(node)
 
 

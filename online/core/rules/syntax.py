@@ -7,9 +7,9 @@ regular expressions, macros but `has`, `exists` and `all`) is refused with a wor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal as OneOf
 from typing import TypeAlias, get_args
 
@@ -139,7 +139,6 @@ _REFUSED = {
 }
 
 
-@lru_cache(maxsize=1024)
 def parse(text: str) -> Node:
     """Return the tree of an expression.
 
@@ -242,15 +241,23 @@ def _literal(tree: Tree[Token]) -> Literal:
     token, column = tree.children[0], _column(tree)
     assert isinstance(token, Token)
     match token.type:
-        case "INT_LIT":
-            return Literal(float(int(token.value, 0)), column)
-        case "FLOAT_LIT":
-            return Literal(float(token.value), column)
+        case "INT_LIT" | "FLOAT_LIT":
+            return Literal(_number(token.value, column), column)
         case "BOOL_LIT":
             return Literal(token.value == "true", column)
         case "STRING_LIT" | "MLSTRING_LIT":
             return Literal(_string(token, column), column)
     raise ExpressionError(column, "literals are strings, numbers, true and false; has(field) asks whether one is there")
+
+
+def _number(text: str, column: int) -> float:
+    try:
+        number = float.fromhex(text) if "x" in text else float(text)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ExpressionError(column, "a number is at most about 1.8e308")
+    return number
 
 
 def _string(token: Token, column: int) -> str:

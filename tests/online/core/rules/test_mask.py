@@ -17,6 +17,7 @@ from online.core.rules.check import condition_on_items, condition_on_request
 from online.core.rules.column import NEITHER, Truth
 from online.core.rules.kept_columns import ItemColumns, KeptColumns
 from online.core.rules.mask import View, compiled
+from online.core.rules.syntax import ExpressionError
 from schemas.item import Item
 
 NOW = 1_700_000_000.0
@@ -240,3 +241,23 @@ def test_a_condition_on_the_request_alone_is_plain_true_or_false() -> None:
 
     assert is_on(View(lambda name, kind: NEITHER, {"surface": "home", "context.device": "phone"}.get)) == (True, False)
     assert is_on(View(lambda name, kind: NEITHER, {"surface": "home"}.get)) == Truth(False, False)
+
+
+SIGNS = ["(", ")", "[", "]", ".", ",", "==", "<", "in", "&&", "||", "!", "{", "?"]
+WORDS = [*FIELDS, *SIGNS, "t", "has", "exists", "all", "startsWith", "1", "-2.5", "1e400", "0x1F", "true", "null"]
+SOUP = st.lists(st.sampled_from(WORDS) | STRING.map(json.dumps), max_size=12).map(" ".join)
+ANYTHING = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(max_size=3)
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(SOUP | EXPRESSIONS, st.dictionaries(st.sampled_from(FIELDS), ANYTHING | st.lists(STRING, max_size=2)))
+def test_nothing_that_a_client_sends_breaks_anything_but_the_expression(text: str, said: dict[str, Any]) -> None:
+    attributes = {name.removeprefix("item.attributes."): v for name, v in said.items() if "attributes" in name}
+    request = {name: v for name, v in said.items() if name.startswith("context")} | {"user.labels": [], "surface": ""}
+    try:
+        condition_on_items(text)
+    except ExpressionError:
+        return
+    truth(text, items({"attributes": attributes}), request)

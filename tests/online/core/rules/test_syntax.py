@@ -24,6 +24,8 @@ from schemas.slate import MAX_EXPRESSION
         ("item.tags[0] == 'a'", "column 1: a field is a name such as"),
         ("item.attributes.size.eu == 4.0", "column 1: a field is a name such as"),
         (r"item.brand == '\ud800'", "column 15: an escape in this string stands for no character"),
+        ("item.price < 1e999", "column 14: a number is at most about 1.8e308"),
+        ("item.price < 0x" + "F" * 400, "column 14: a number is at most about 1.8e308"),
         ("-item.price < 1.0", "column 1: a minus sign stands before a number only"),
     ],
 )  # fmt: skip
@@ -56,7 +58,15 @@ def test_a_long_chain_is_not_deep() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("12", 12.0), ("-2.5e1", -25.0), ("0x1F", 31.0), ("true", True), (r"'a\tb'", "a\tb"), (r"r'a\tb'", r"a\tb")],
+    [
+        ("12", 12.0),
+        ("-2.5e1", -25.0),
+        ("0x1F", 31.0),
+        ("007", 7.0),
+        ("true", True),
+        (r"'a\tb'", "a\tb"),
+        (r"r'a\tb'", r"a\tb"),
+    ],
 )
 def test_literals_mean_what_the_language_says(text: str, value: object) -> None:
     tree = parse(text)
