@@ -19,8 +19,8 @@ from online.core.record import UserRecord, decode_record
 from online.core.session import LATENESS_S, session_touches
 from online.core.step import DISORDER_S, Caps, FoldConfig, is_duplicate, keep_latest, keep_strongest, sum_up
 from online.core.update import UPDATES, decode_update
+from online.models.session_index_kernel import GONE
 from online.models.session_knn import SessionKnn, SessionKnnConfig
-from online.models.session_knn_kernel import GONE
 from online.ports import Batch, Message
 from online.world import World
 from schemas.event import WEIGHTS, Event, EventItem, encode_event
