@@ -117,7 +117,8 @@ def recommend(
         applied = rules.on(found.rows)
         eligible, removed = _eligible(world, request, session, profile, applied)
     stopwatch("eligibility")
-    features = gather(Scene(world.table, world.rates or Rates(world.table), found, profile, rows, request.context))
+    rates, untaught = world.rates or Rates(world.table), world.blend.untaught
+    features = gather(Scene(world.table, rates, found, profile, rows, request.context, untaught))
     stopwatch("features")
     shift = _weight_shift(world, request)
     utilities, boosts = _utilities(world, request, features, shift), applied.boosts

@@ -20,6 +20,7 @@ _REASONS = {
     "rules_rank": ("seen_together", "Often seen together with {item}"),
     "session_odds": ("seen_together", "Often seen together with {item}"),
     "vectors_score": ("similar", "Similar to {item}"),
+    "untaught_category": ("same_category", "In the same category as {item}"),
     "last_category": ("same_category", "In the same category as {item}"),
     "item_affinity": ("your_item", "You have shown interest in it"),
     "category_recent": ("your_category", "Because you lately look at {category}"),

@@ -21,6 +21,7 @@ LENGTHS = (2, 3, 5)  # distinct items from which on a session is of the next gro
 PRIOR = {"knn": 0.3, "knn_rank": 0.3, "after_last": 0.2, "before_last": 0.15, "two_hops": 0.4, "sessions": -0.1}
 ADDED = {"knn_next_of_two", "is_last_again", "in_session_again"}  # features that the first documents lack
 BLEND_FILE = "blend.json"
+OPINION_CLICKS = 1000  # after so many, an opinion formed before any of them is worth half
 _METRIC_MEMORY = 0.999
 
 
@@ -66,6 +67,15 @@ class SessionBlend:
         """Return the candidates' utilities (c,), given how many distinct items the session has."""
         utilities: NDArray[np.float64] = features @ (self.weights[0] + self.weights[_group(length)])
         return utilities
+
+    @property
+    def untaught(self) -> float:
+        """Return what an opinion formed before any click is still worth: 1 at first, towards 0.
+
+        >>> SessionBlend(SessionBlendConfig()).untaught
+        1.0
+        """
+        return OPINION_CLICKS / (OPINION_CLICKS + self.clicks)
 
     def learn_one(self, features: NDArray[np.float64], clicked: int, length: int) -> None:
         """Absorb that candidate `clicked` was next."""

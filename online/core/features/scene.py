@@ -59,4 +59,5 @@ class Scene:
     profile: Profile  # of the moment ranked for
     session: NDArray[np.int32]  # rows of the session's items, oldest first
     context: Context = field(default_factory=dict)  # of the request
+    untaught: float = 0.0  # what an opinion formed before any click is still worth, see `SessionBlend`
     listed: NDArray[np.float64] | None = None  # (c,) prices of a list in the caller's order, 0 where unknown

@@ -24,15 +24,16 @@ FEATURES = (
     Feature("session_brand", 0.0, "share", (*_SESSION, "catalogue"), "behavioural"),
     Feature("session_length", 0.0, "log", _SESSION, "behavioural"),
     Feature("last_category", 0.0, "flag", (*_SESSION, "catalogue"), "behavioural"),  # that of the session's last item
+    # The same as long as few clicks have shown what follows what: then a category is the best guess there is.
+    Feature("untaught_category", 0.9, "fade", (*_SESSION, "catalogue", "blend"), "behavioural"),
 )
 
 
 def _fill(x: NDArray[np.float32], scene: Scene) -> None:
     table, rows, session = scene.table, scene.found.rows, scene.session
     latest_first = session[::-1].copy()
-    _compare(
-        x, rows, places(scene.profile.seen, rows), places(latest_first, rows), latest_first, table.category, table.brand
-    )  # fmt: skip
+    seen_at, session_at = places(scene.profile.seen, rows), places(latest_first, rows)
+    _compare(x, rows, seen_at, session_at, latest_first, table.category, table.brand, scene.untaught)
 
 
 @kernel
@@ -44,6 +45,7 @@ def _compare(
     session: NDArray[np.int32],  # latest first
     category: NDArray[np.int32],
     brand: NDArray[np.int32],
+    untaught: float,
 ) -> None:
     latest = session[:LATEST]
     length = np.log1p(len(session))
@@ -63,6 +65,7 @@ def _compare(
         x[i, 4], x[i, 5] = of_category / len(latest), of_brand / len(latest)
         x[i, 6] = length
         x[i, 7] = own_category >= 0 and category[session[0], 0] == own_category
+        x[i, 8] = x[i, 7] * untaught
 
 
 SESSION = Group("session", FEATURES, _fill)

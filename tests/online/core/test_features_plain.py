@@ -67,7 +67,7 @@ def scene(seed: int) -> Scene:
     found = Retrieved(rows, rng.normal(size=shape) * (ranks > 0), ranks, odds)
     session = rng.integers(0, ITEMS, size=rng.integers(0, 30)).astype(np.int32)
     profile = Profile.of(table, somebody(rng), NOW)
-    return Scene(table, Rates(table), found, profile, session, {"device": "phone", "hour": 7})
+    return Scene(table, Rates(table), found, profile, session, {"device": "phone", "hour": 7}, float(rng.random()))
 
 
 def source(given: Scene, i: int) -> Row:
@@ -139,6 +139,7 @@ def session(given: Scene, i: int) -> Row:
         return sum(codes[row] == codes[item] >= 0 for row in latest) / max(len(latest), 1)
 
     first = table.category[:, 0]
+    is_last = float(bool(items) and first[items[0]] == first[item] >= 0)
     return {
         "seen": float(table.ids.names[item] in given.profile.record.seen),
         "in_session": float(item in items),
@@ -147,7 +148,8 @@ def session(given: Scene, i: int) -> Row:
         "session_category": share(first),
         "session_brand": share(table.brand),
         "session_length": log1p(len(items)),
-        "last_category": float(bool(items) and first[items[0]] == first[item] >= 0),
+        "last_category": is_last,
+        "untaught_category": is_last * given.untaught,
     }
 
 
