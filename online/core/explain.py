@@ -18,6 +18,7 @@ _REASONS = {
     "session_blend_score": ("seen_together", "Often seen together with {item}"),
     "session_blend_rank": ("seen_together", "Often seen together with {item}"),
     "rules_rank": ("seen_together", "Often seen together with {item}"),
+    "untaught_neighbour": ("seen_together", "Often seen together with {item}"),
     "session_odds": ("seen_together", "Often seen together with {item}"),
     "vectors_score": ("similar", "Similar to {item}"),
     "untaught_category": ("same_category", "In the same category as {item}"),

@@ -37,16 +37,18 @@ def _policy(source: str) -> PolicyClass:
 FEATURES = (
     *(Feature(f"{s}_score", prior, kind, _READS[s], _policy(s)) for s, (kind, prior) in _SCORED.items()),
     *(Feature(f"{s}_rank", 0.0, "reciprocal", _READS.get(s, _LISTED), _policy(s)) for s in SOURCES),
+    Feature("untaught_neighbour", 1.4, "fade", _READS["session_blend"], "behavioural"),  # see `untaught_category`
     Feature("session_odds", 1.2, "log_share", _READS["session_blend"], "behavioural"),
 )
 ODDS_RANGE = 10.0  # log-odds below the likeliest that count as none at all
 ODDS_UNIT = 2.0  # so many weigh as much as the whole of `standing` before anything is learned
+UNTAUGHT_PART = 0.7  # of the odds, what waits for clicks to have taught the blend
 _SCORES = np.array([SOURCES.index(source) for source in _SCORED])
 _IS_SHARE = np.array([kind == "share" for kind, _ in _SCORED.values()])
 
 
 def _fill(x: NDArray[np.float32], scene: Scene) -> None:
-    _tell(x, scene.found.scores, scene.found.ranks, scene.found.odds, _SCORES, _IS_SHARE)
+    _tell(x, scene.found.scores, scene.found.ranks, scene.found.odds, scene.untaught, _SCORES, _IS_SHARE)
 
 
 @kernel
@@ -55,6 +57,7 @@ def _tell(
     scores: NDArray[np.float64],  # (c, s)
     ranks: NDArray[np.int32],  # (c, s)
     odds: NDArray[np.float64],  # (c,)
+    untaught: float,
     told: NDArray[np.int64],  # sources whose scores are told
     is_share: NDArray[np.bool_],
 ) -> None:
@@ -69,7 +72,8 @@ def _tell(
         for source in range(ranks.shape[1]):
             if ranks[i, source] > 0:
                 x[i, len(told) + source] = 1.0 / ranks[i, source]
-        x[i, x.shape[1] - 1] = max(ODDS_RANGE + odds[i], 0.0) / ODDS_UNIT
+        x[i, x.shape[1] - 2] = untaught * x[i, 0]
+        x[i, x.shape[1] - 1] = (1.0 - UNTAUGHT_PART * untaught) * max(ODDS_RANGE + odds[i], 0.0) / ODDS_UNIT
 
 
 SOURCE = Group("source", FEATURES, _fill)

@@ -76,7 +76,8 @@ def source(given: Scene, i: int) -> Row:
     for name in ("session_knn", "audience", "session_blend"):
         of_source = scores[:, SOURCES.index(name)]
         row[f"{name}_score"] = of_source[i] / of_source.max() if of_source.max() > 0.0 else of_source[i]
-    odds = max(10.0 + given.found.odds[i], 0.0) / 2.0
+    odds = (1.0 - 0.7 * given.untaught) * max(10.0 + given.found.odds[i], 0.0) / 2.0
+    row["untaught_neighbour"] = row["session_knn_score"] * given.untaught
     return row | {"vectors_score": scores[i, SOURCES.index("vectors")], "session_odds": odds}
 
 
