@@ -130,7 +130,8 @@ class System:
         assert answer.json() == {"accepted": len(rows), "rejected": 0, "errors": []}
 
     def slate(self, **ask: Any) -> dict[str, Any]:
-        answer = self.client.post("/v1/recommendations", json=ask)
+        patient = {"deadline_ms": 60_000} | ask  # compiling takes longer than a surface waits
+        answer = self.client.post("/v1/recommendations", json=patient)
         assert answer.status_code == 200, answer.text
         document: dict[str, Any] = answer.json()
         return document

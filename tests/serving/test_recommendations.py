@@ -124,7 +124,7 @@ def test_what_was_removed_is_logged(shop: Any, eventually: Wait) -> None:
 
     logged = eventually(lambda: shop.logged_slates().get(slate["recommendation_id"]))
     assert logged.removed == {"hidden": 1, "excluded": 1, "current": 1}
-    assert logged.request == {"user_id": "1", "n": 100, "exclude_item_ids": ["shoe-5"]}
+    assert logged.request == {"user_id": "1", "n": 100, "exclude_item_ids": ["shoe-5"], "deadline_ms": 60_000}
 
 
 def test_the_rungs_of_the_ladder_are_named(shop: Any, eventually: Wait) -> None:
