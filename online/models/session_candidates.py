@@ -91,10 +91,10 @@ def lasting_features(found: SessionCandidates, rows: NDArray[np.int32], knn: Ses
     candidates weigh it by themselves.
     """
     x = np.zeros((len(rows), len(FEATURES)))
-    x[:, _SESSIONS] = np.log1p(knn.session_counts(rows))
     at = np.minimum(np.searchsorted(found.rows, rows), len(found.rows) - 1)
     is_found = found.rows[at] == rows
     x[is_found] = found.features[at[is_found]]
+    x[~is_found, _SESSIONS] = np.log1p(knn.session_counts(rows[~is_found]))
     x[:, _RECENT] = 0.0
     return x
 
