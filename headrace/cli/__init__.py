@@ -23,7 +23,6 @@ def application() -> typer.Typer:
         operate,
         past,
         prove,
-        rules,
     )
     from headrace.cli.app import app
 

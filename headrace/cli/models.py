@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.cli.api import Because, Key, Url, call_api, tell
 from headrace.cli.app import DataDir, Json, app, explained, print_json, print_table
-from headrace.cli.control import Because, Key, Url, call_api, tell
 
 if TYPE_CHECKING:
     from headrace.settings import Settings
