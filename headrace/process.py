@@ -93,13 +93,17 @@ def run_api(settings: Settings, number: int) -> None:
     from granian.http import HTTP1Settings
     from granian.server.embed import Server
 
+    from headrace.api_keys import KeyRing
     from online.adapters.usearch_index import UsearchIndex
     from online.control.control import built_in
     from online.core.item_table import ItemTable
     from online.core.policy_document import policies_for
     from online.vectors import read_vectors
     from online.world import World
+    from serving.access import Access, House
     from serving.app import create_app
+    from serving.edge import Edge
+    from serving.grant import DEFAULT_TENANT
     from serving.worker import STATE_DEADLINE_S, Ports, Worker
 
     log = open_log(settings.log)
@@ -117,15 +121,15 @@ def run_api(settings: Settings, number: int) -> None:
         partitions=partitions,
         name=f"api-{number}",
         member=f"api-{number}@{socket.gethostname()}:{os.getpid()}",
-        keys=settings.key_digests,
-        publishable_keys=settings.publishable_key_digests,
-        allowed_origins=settings.allowed_origins,
     )
     policies = policies_for(settings.values, settings.new_items)
     worker = Worker(ports, World(ItemTable(partitions), control=built_in(policies)))
     worker.start(ready_within_s=CATCH_UP_S)  # before it listens: others may serve the same port meanwhile
+    app = create_app(worker)
+    house = House(app, user_token_key=settings.user_token_key.encode())
+    access = Access({DEFAULT_TENANT: house}, KeyRing(settings), processes=settings.api_workers)
     server = Server(
-        create_app(worker),
+        Edge([app], access, allowed_origins=settings.allowed_origins),
         address=settings.host,
         port=settings.port,
         interface=Interfaces.ASGI,

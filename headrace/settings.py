@@ -17,6 +17,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from online.adapters.pulsar_url import PULSAR_SCHEMES, parse_pulsar_url
 from online.core.value import Value
 
+API_KEYS_FILE = "api-keys.json"  # in the data directory; see `headrace keys`
+MIN_SECRET = 32  # characters
+
 STORE_SCHEMES = ("redis", "rediss", "unix")
 WAREHOUSE_SCHEMES = ("http", "https")
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
@@ -50,10 +53,13 @@ class Settings(BaseSettings):
     )
     api_workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="API processes")
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="API keys, comma-separated; required unless the address is loopback"
+        default=(), description="API keys with every scope, comma-separated; needed off loopback, or 'headrace keys'"
     )
     publishable_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Keys that web pages hold: they open events, merges and slates only"
+    )
+    user_token_key: str = Field(
+        default="", description="Signs the tokens without which pages act for no user; empty: pages act for anybody"
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins whose pages may read the answers, as https://shop.example"
@@ -127,6 +133,14 @@ class Settings(BaseSettings):
                 raise ValueError(msg)
         return origins
 
+    @field_validator("user_token_key")
+    @classmethod
+    def _is_hard_to_guess(cls, secret: str) -> str:
+        if secret and len(secret) < MIN_SECRET:
+            msg = f"a secret has at least {MIN_SECRET} characters"
+            raise ValueError(msg)
+        return secret
+
     @model_validator(mode="after")
     def _keeps_what_pages_hold_apart(self) -> Self:
         if self.publishable_keys and (not self.api_keys or {*self.api_keys} & {*self.publishable_keys}):
@@ -136,10 +150,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _is_closed_or_keyed(self) -> Self:
-        if not self.api_keys and not _is_loopback(self.host):
-            msg = f"HEADRACE_API_KEYS must be set before the API may listen on {self.host}; loopback needs none"
+        if not (self.api_keys or self.has_keys_file) and not _is_loopback(self.host):
+            msg = (
+                f"HEADRACE_API_KEYS must be set before the API may listen on {self.host}, or keys be made with "
+                "'headrace keys create'; loopback needs none"
+            )
             raise ValueError(msg)
         return self
+
+    @property
+    def has_keys_file(self) -> bool:
+        """Say whether keys were made with `headrace keys`."""
+        return (self.data_dir.expanduser() / API_KEYS_FILE).exists()
 
     @property
     def key_digests(self) -> frozenset[str]:
@@ -158,7 +180,8 @@ class Settings(BaseSettings):
             document[name] = without_secret(document[name])
         document["api_keys"] = len(self.api_keys)
         document["publishable_keys"] = len(self.publishable_keys)
-        document["pulsar_token"] = "***" if self.pulsar_token else ""
+        for name in ("pulsar_token", "user_token_key"):
+            document[name] = "***" if document[name] else ""
         return document
 
 

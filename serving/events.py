@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -20,9 +20,10 @@ from schemas.event import Event, EventIn, accept, encode_event
 from schemas.fields import Edge
 from schemas.problem import RowError
 
+from .access import require_acting_for
 from .appender import Refused
 from .body import admitted_body, check_rows, parse_rows, takes
-from .problem import ProblemOut, field_errors, invalid, not_kept
+from .problem import Problem, ProblemOut, field_errors, invalid, not_kept
 from .spool import Spooled
 from .worker import Worker
 
@@ -91,7 +92,7 @@ def router(worker: Worker) -> APIRouter:
         began = time.perf_counter()
         async with admitted_body(worker, request) as body:
             async with worker.admission.turn:
-                found = await _sorted(worker, body, request.headers, recent)
+                found = await _sorted(worker, body, request, recent)
             del body
             await _keep(worker, list(found.events.values()))
         for key in found.events:
@@ -110,10 +111,10 @@ def router(worker: Worker) -> APIRouter:
     return routes
 
 
-async def _sorted(worker: Worker, body: bytes, headers: Mapping[str, str], recent: _RecentIds) -> _Sorted:
+async def _sorted(worker: Worker, body: bytes, request: Request, recent: _RecentIds) -> _Sorted:
     received_at, turn_began = time.time(), time.perf_counter()
-    rows, is_single = _rows(body, headers.get("content-type", "").lower())
-    user_agent = headers.get("user-agent", "")
+    rows, is_single = _rows(body, request.headers.get("content-type", "").lower())
+    user_agent = request.headers.get("user-agent", "")
     found = _Sorted()
     for index, row in rows:
         if time.perf_counter() - turn_began > TURN_S:
@@ -121,11 +122,17 @@ async def _sorted(worker: Worker, body: bytes, headers: Mapping[str, str], recen
             turn_began = time.perf_counter()
         try:
             event = EventIn.model_validate_json(row) if isinstance(row, bytes) else EventIn.model_validate(row)
+            require_acting_for(request, event.user_id)
         except ValidationError as error:
             errors = field_errors(error, EventIn)
             if is_single:
                 raise invalid(errors) from None
             found.errors.append({"index": index, **errors[0]})
+            continue
+        except Problem as refusal:
+            if is_single:
+                raise
+            found.errors.append({"index": index, "code": refusal.code, "field": "user_id", "message": refusal.detail})
             continue
         accepted = accept(event, event_id=uuid.uuid4().hex, received_at=received_at, user_agent=user_agent)
         key = (accepted.user_key, accepted.event_id)  # as the fold: another user's event may have the same id

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from online.core.partition import EVENTS
 from schemas.identity import MergeIn, accept_merge, encode_identity
 
+from .access import require_acting_for
 from .appender import Refused
 from .body import PathId, parse, read_body, takes
 from .problem import ProblemOut, not_kept
@@ -37,6 +38,7 @@ def router(worker: Worker) -> APIRouter:
     )
     async def merge(user_id: PathId, request: Request) -> Response:
         """Say that a visitor is this user: what the visitor did counts for the user, now and later. 202 means kept."""
+        require_acting_for(request, user_id)
         asked = parse(MergeIn, await read_body(request))
         said = accept_merge(user_id=user_id, visitor_id=asked.visitor_id, event_id=uuid.uuid4().hex, now=time.time())
         try:

@@ -27,6 +27,7 @@ from online.world import World
 from schemas.fields import PRINTABLE
 from schemas.slate import DEFAULT_SLATE, MAX_SLATE, RecommendIn, Slate, SlateOut, encode_slate
 
+from .access import require_acting_for
 from .body import PathId, parse, read_body, takes
 from .problem import Problem, ProblemOut, invalid
 from .spool import SpoolFull
@@ -73,7 +74,9 @@ def router(worker: Worker) -> APIRouter:
     @routes.post("/v1/recommendations", response_model=SlateOut, responses=PROBLEMS, openapi_extra=takes(RecommendIn))
     async def post_recommendations(request: Request) -> Response:
         """Return a slate for a user, a visitor, a session or an item page."""
-        return _answer(worker, request, parse(RecommendIn, await read_body(request)))
+        ask = parse(RecommendIn, await read_body(request))
+        require_acting_for(request, ask.user_id)
+        return _answer(worker, request, ask)
 
     @routes.get("/v1/recommendations/{user_id}", response_model=SlateOut, responses=PROBLEMS)
     async def get_recommendations(

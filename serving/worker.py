@@ -45,9 +45,6 @@ class Ports:
     partitions: int
     name: str
     member: str  # of this worker, among all that share the state store
-    keys: frozenset[str] = frozenset()  # SHA-256 of the API keys; empty: no key is asked
-    publishable_keys: frozenset[str] = frozenset()  # SHA-256 of the keys that web pages hold
-    allowed_origins: tuple[str, ...] = ()  # whose pages may read the answers
 
 
 class Worker:

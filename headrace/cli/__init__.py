@@ -17,6 +17,7 @@ def application() -> typer.Typer:
         control,
         dead_letters,
         evaluate,
+        keys,
         log,
         measure,
         models,

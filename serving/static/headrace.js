@@ -3,7 +3,7 @@
  *
  * Every event lies in localStorage, under a key of its own, until the API acknowledges it: a reload or an outage loses
  * nothing, and tabs need no lock. What is sent twice is dropped by its event_id. Without consent nothing is stored and
- * no event is sent. The key, a publishable one, goes in the query: no header, so no preflight, and beacons have none.
+ * no event is sent. Publishable key and token go in the query: no header, so no preflight; beacons have none.
  *
  * @typedef {{item_id: string, position: number, reason: {code: string, text: string}, properties?: Object}} SlateItem
  * @typedef {{recommendation_id: string, items: SlateItem[], surface: string}} Slate
@@ -19,6 +19,7 @@ const REFUSED = [400, 413, 422]; // sent again, they would be refused again
 export class Headrace {
   #api; #query; #context; #consent; #store; #user; #viewed; #since; #sending; #timer;
   #observed = new Map();
+  #token = "";
   #failures = 0;
   #notBefore = 0;
   #due = Infinity;
@@ -46,19 +47,23 @@ export class Headrace {
     this.#consent = granted;
     this.#store ??= openStore();
     if (!granted) return this.#remove(this.#keys("headrace:"));
-    if (this.#user) this.identify(this.#user);
+    if (this.#user) this.#merge();
     this.#schedule(0); // what an earlier page has left
   }
 
-  /** Say who the visitor is: what it did before counts for the user. @param {?string} userId null: logged out. */
-  identify(userId) {
+  /** Say who the visitor is: what it did counts for the user. @param {?string} userId @param {string} [token] */
+  identify(userId, token = "") {
     this.#user = userId ?? undefined;
-    if (!userId) this.#remove([VISITOR, MERGED]); // who comes next is somebody else
-    else if (this.#consent && this.#store.getItem(MERGED) !== userId) {
-      this.#keep(MERGE + userId, this.#who().visitor_id);
-      this.#keep(MERGED, userId);
-      this.#schedule(0);
-    }
+    this.#token = token && `&user_token=${token}`;
+    if (userId) this.#merge();
+    else this.#remove([VISITOR, MERGED]); // who comes next is somebody else
+  }
+
+  #merge() {
+    if (!this.#consent || this.#store.getItem(MERGED) === this.#user) return;
+    this.#keep(MERGE + this.#user, this.#who().visitor_id);
+    this.#keep(MERGED, this.#user);
+    this.#schedule(0);
   }
 
   /**
@@ -245,7 +250,7 @@ export class Headrace {
   }
 
   #url(path) {
-    return this.#api + path + this.#query;
+    return this.#api + path + this.#query + this.#token;
   }
 }
 

@@ -28,7 +28,10 @@ from replay.system import System
 from schemas.event import EventIn
 from schemas.item import ItemIn
 from schemas.slate import RecommendIn
+from serving.access import Access, House
 from serving.app import create_app
+from serving.edge import Edge
+from serving.grant import DEFAULT_TENANT, Grant
 from serving.worker import Ports, Worker
 
 PARTITIONS = 2
@@ -54,11 +57,12 @@ def opened(switched_log: Any, switched_state: Any, tmp_path: Path) -> Iterator[O
                 partitions=PARTITIONS,
                 member="api-0",
                 name="api",
-                keys=frozenset(digests),
             )
             worker = Worker(ports, World(ItemTable(PARTITIONS)))
             worker.start()
-            return stack.enter_context(served(create_app(worker)))
+            app, grants = create_app(worker), {digest: Grant(digest) for digest in digests} or None
+            edge = Edge([app], Access({DEFAULT_TENANT: House(app)}, lambda: grants))
+            return stack.enter_context(served(edge))
 
         yield start
 

@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from fastapi import FastAPI
 
 import serving.follower
 from flows.state import catalogue_view, control_view, letters_view, state_view
@@ -26,7 +25,10 @@ from online.ports import EventLog
 from online.vectors import read_vectors
 from online.world import World
 from schemas.slate import Slate, decode_slate
+from serving.access import Access, House
 from serving.app import create_app
+from serving.edge import Edge
+from serving.grant import DEFAULT_TENANT, Grant, Grants
 from serving.worker import Ports, Worker
 
 PARTITIONS = 2
@@ -64,14 +66,14 @@ class StateFlow:
 class Client:
     """A client of an application whose event loop and lifespan run in a thread."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, edge: Edge) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever)
         self._thread.start()
         self._stack = AsyncExitStack()
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        transport = httpx.ASGITransport(edge, raise_app_exceptions=False)
         self._client = httpx.AsyncClient(transport=transport, base_url="http://api")
-        self._run(self._stack.enter_async_context(app.router.lifespan_context(app)))
+        self._run(self._stack.enter_async_context(edge.lifespan()))
 
     def _run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60.0)
@@ -100,7 +102,9 @@ class Client:
 class System:
     """What a test holds of the running recommender."""
 
-    def __init__(self, log: Any, state: Any, directory: Path, keys: frozenset[str], name: str, **ports: Any) -> None:
+    def __init__(
+        self, log: Any, state: Any, directory: Path, grants: Grants, name: str, *, secret: bytes = b"", **edge: Any
+    ) -> None:
         self.log, self.state = log, state
         self.artifacts = FileArtifacts(directory / "artifacts")
         self.spools = directory / "spools"
@@ -116,13 +120,14 @@ class System:
                 partitions=PARTITIONS,
                 name=name,
                 member=name,
-                keys=keys,
-                **ports,
             ),
             World(ItemTable(PARTITIONS)),
         )
         self.worker.start()
-        self.client = Client(create_app(self.worker))
+        self.app = create_app(self.worker)
+        access = Access({DEFAULT_TENANT: House(self.app, user_token_key=secret)}, grants)
+        self.edge = Edge([self.app], access, **edge)
+        self.client = Client(self.edge)
 
     def put_items(self, *item_ids: str, **fields: Any) -> None:
         rows = [{"item_id": item_id, **fields} for item_id in item_ids]
@@ -158,8 +163,9 @@ def starting(log: Any, state: Any, directory: Path) -> Iterator[Callable[..., Sy
     flow = StateFlow(log.port, state.port)
     systems: list[System] = []
 
-    def start(keys: frozenset[str] = frozenset(), **ports: Any) -> System:
-        systems.append(System(log, state, directory, keys, f"api-{len(systems)}", **ports))
+    def start(*grants: Grant, **edge: Any) -> System:
+        known = {grant.digest: grant for grant in grants} or None
+        systems.append(System(log, state, directory, lambda: known, f"api-{len(systems)}", **edge))
         return systems[-1]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -176,7 +182,7 @@ def starting(log: Any, state: Any, directory: Path) -> Iterator[Callable[..., Sy
 
 @pytest.fixture
 def start_system(switched_log: Any, switched_state: Any, tmp_path: Path) -> Iterator[Callable[..., System]]:
-    """Start the system of a test, with the given API keys' digests and ports; it may still be catching up.
+    """Start the system of a test, with what API keys open, secret and origins; it may still be catching up.
 
     Started again, it is another worker over the same log.
     """
@@ -199,9 +205,9 @@ def serve_for(
     """Run a system that several tests share, each leaving it as it finds it."""
 
     @contextmanager
-    def serve(keys: frozenset[str] = frozenset(), **ports: Any) -> Iterator[System]:
+    def serve(*grants: Grant, **edge: Any) -> Iterator[System]:
         with starting(*new_ports(), tmp_path_factory.mktemp("shared")) as start:
-            system = start(keys, **ports)
+            system = start(*grants, **edge)
             eventually(lambda: system.worker.is_ready, within_s=60.0)  # kernels may have to be compiled
             yield system
 

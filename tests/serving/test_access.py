@@ -1,4 +1,4 @@
-"""Keys that web pages hold, and origins whose pages may read the answers; secret keys: see test_app.py."""
+"""Scopes, limits, keys that web pages hold, and origins whose pages may read the answers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,42 @@ from typing import Any
 
 import pytest
 
+from serving.grant import Grant, Rate
+from serving.scopes import Scope
+from serving.user_token import signed
+
 SECRET, PUBLISHABLE, SHOP = "secret-1", "page-1", "https://shop.example"
 
 
-def digests(*keys: str) -> frozenset[str]:
-    return frozenset(sha256(key.encode()).hexdigest() for key in keys)
+USER_SECRET = b"known to the shop's server alone"
+
+
+def grant(key: str, *scopes: Scope, **fields: Any) -> Grant:
+    return Grant(sha256(key.encode()).hexdigest(), frozenset(scopes), **fields)
+
+
+SLOW = Rate(per_s=0.001, burst=2)
+GRANTS = [
+    grant(SECRET, "ingest", "read", "admin"),
+    grant(PUBLISHABLE, "page"),
+    grant("old", "read", expires_at=1.0),
+    grant("of-another", "read", tenant="another"),
+    *(grant(scope, scope) for scope in ("ingest", "read", "admin")),
+    grant("slow-1", "read", rate=SLOW),
+    grant("slow-2", "read", rate=SLOW),
+]
 
 
 @pytest.fixture(scope="module")
 def client(serve_for: Callable[..., Any]) -> Iterator[Any]:
-    with serve_for(digests(SECRET), publishable_keys=digests(PUBLISHABLE), allowed_origins=(SHOP,)) as system:
+    with serve_for(*GRANTS, allowed_origins=(SHOP,)) as system:
+        yield system.client
+
+
+@pytest.fixture(scope="module")
+def strict_client(serve_for: Callable[..., Any]) -> Iterator[Any]:
+    """Of an API whose pages act for users only with their tokens."""
+    with serve_for(*GRANTS, secret=USER_SECRET) as system:
         yield system.client
 
 
@@ -76,7 +102,7 @@ def test_pages_of_an_allowed_origin_may_read_answers_and_refusals(client: Any) -
     assert (kept.status_code, refused.status_code) == (202, 401)
     for answer in (kept, refused):
         assert answer.headers["access-control-allow-origin"] == SHOP
-        assert answer.headers["access-control-expose-headers"] == "Retry-After"
+        assert "Retry-After" in answer.headers["access-control-expose-headers"]
         assert "Origin" in answer.headers["vary"]
         assert "access-control-allow-credentials" not in answer.headers
 
@@ -106,3 +132,100 @@ def test_without_allowed_origins_no_page_of_another_one_reads_anything(shared_sy
 
     assert "access-control-allow-origin" not in answer.headers
     assert preflight.status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "scope"),
+    [
+        ("GET", "/metrics", None, "read"),
+        ("POST", "/v1/recommendations", {"user_id": "7"}, "read"),
+        ("POST", "/v1/events", {"events": []}, "ingest"),
+        ("GET", "/v1/dead-letters", None, "admin"),
+        ("GET", "/nothing", None, "admin"),
+    ],
+)
+def test_a_key_opens_what_its_scopes_say_and_is_told_what_is_missing(
+    client: Any, method: str, path: str, body: Any, scope: str
+) -> None:
+    for held in ("ingest", "read", "admin"):
+        answer = client.request(method, path, json=body, headers={"X-API-Key": held})
+        if held == scope:
+            assert answer.status_code in (200, 202, 404)
+        else:
+            assert (answer.status_code, answer.json()["code"]) == (403, "scope")
+            assert answer.json()["detail"] == f"this needs a key with the scope {scope}"
+
+
+def test_docs_are_open_to_every_secret_key(client: Any) -> None:
+    for key in ("ingest", "read", "admin"):
+        assert client.get("/openapi.json", headers={"X-API-Key": key}).status_code == 200
+
+
+def test_an_expired_key_opens_nothing(client: Any) -> None:
+    answer = client.get("/metrics", headers={"X-API-Key": "old"})
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "expired_key")
+
+
+def test_a_key_of_a_tenant_that_is_not_served_opens_nothing(client: Any) -> None:
+    answer = client.get("/metrics", headers={"X-API-Key": "of-another"})
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "no_tenant")
+
+
+def test_a_key_with_a_limit_is_told_what_is_left_and_then_how_long_to_wait(client: Any) -> None:
+    answers = [client.get("/metrics", headers={"X-API-Key": "slow-1"}) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert [answer.headers["ratelimit-remaining"] for answer in answers] == ["1", "0", "0"]
+    assert {answer.headers["ratelimit-limit"] for answer in answers} == {"2"}
+    assert answers[2].json()["code"] == "rate_limited"
+    assert 0 < int(answers[2].headers["retry-after"]) <= 1000 <= int(answers[2].headers["ratelimit-reset"]) <= 2000
+
+
+def test_limits_of_keys_are_apart_and_health_counts_for_none(client: Any) -> None:
+    asked = [client.get(path, headers={"X-API-Key": "slow-2"}).status_code for path in ("/health/live", "/metrics")]
+    unlimited = client.get("/metrics", headers={"X-API-Key": "read"})
+
+    assert asked == [200, 200]
+    assert "ratelimit-limit" not in unlimited.headers
+
+
+def test_a_page_acts_for_the_user_of_its_token_and_for_visitors(strict_client: Any) -> None:
+    token = signed("7", 4e9, USER_SECRET)
+    for path, body, status in OF_PAGES:
+        by_query = strict_client.post(f"{path}?key={PUBLISHABLE}&user_token={token}", json=body)
+        by_header = strict_client.post(f"{path}?key={PUBLISHABLE}", json=body, headers={"X-User-Token": token})
+        assert (by_query.status_code, by_header.status_code) == (status, status)
+    for user_id, status in (("7", 200), ("8", 403), (None, 200)):
+        ask = {"visitor_id": "v", "user_id": user_id}
+        answer = strict_client.post(f"/v1/recommendations?key={PUBLISHABLE}&user_token={token}", json=ask)
+        assert answer.status_code == status
+
+
+def test_a_page_without_a_token_acts_for_no_user(strict_client: Any) -> None:
+    one = {"event_type": "view", "user_id": "7", "item_id": "a"}
+    rows = [one, {**one, "user_id": None, "visitor_id": "v"}]
+
+    batch = strict_client.post(f"/v1/events?key={PUBLISHABLE}", json={"events": rows}).json()
+    refused = [
+        strict_client.post(f"/v1/events?key={PUBLISHABLE}", json=one),
+        strict_client.post(f"/v1/users/7:merge?key={PUBLISHABLE}", json={"visitor_id": "v"}),
+        strict_client.post(f"/v1/recommendations?key={PUBLISHABLE}", json={"user_id": "7"}),
+    ]
+
+    assert (batch["accepted"], batch["rejected"], batch["errors"][0]["code"]) == (1, 1, "other_user")
+    assert [(answer.status_code, answer.json()["code"]) for answer in refused] == [(403, "other_user")] * 3
+
+
+@pytest.mark.parametrize("token", [signed("7", 1.0, USER_SECRET), signed("7", 4e9, b"another"), "x", "a.b.c", "ü"])
+def test_a_token_that_does_not_count_is_refused(strict_client: Any, token: str) -> None:
+    answer = strict_client.post(f"/v1/events?key={PUBLISHABLE}&user_token={token}", json={"events": []})
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "user_token")
+
+
+def test_a_secret_key_acts_for_everybody(strict_client: Any) -> None:
+    answer = strict_client.post("/v1/recommendations", json={"user_id": "7"}, headers={"X-API-Key": SECRET})
+
+    assert answer.status_code == 200

@@ -10,10 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from online.core.item_table import ItemTable
 from online.world import World
+from serving.grant import Grant
 from serving.worker import Worker
 
 KEY = "schlüssel-7"
-DIGESTS = frozenset({sha256(KEY.encode()).hexdigest(), sha256(b"another").hexdigest()})
+GRANTS = [Grant(sha256(key).hexdigest()) for key in (KEY.encode(), b"another")]
 
 
 def test_health_tells_life_and_readiness(system: Any) -> None:
@@ -95,7 +96,7 @@ def test_surfaces_in_metrics_are_those_of_the_registry(system: Any) -> None:
 
 
 def test_a_known_key_opens_every_path(start_system: Callable[..., Any]) -> None:
-    client = start_system(DIGESTS).client
+    client = start_system(*GRANTS).client
     known: list[Any] = [
         {"X-API-Key": KEY.encode()},
         {"X-API-Key": "another"},
@@ -109,7 +110,7 @@ def test_a_known_key_opens_every_path(start_system: Callable[..., Any]) -> None:
 
 
 def test_without_a_known_key_only_health_answers(start_system: Callable[..., Any], eventually: Any) -> None:
-    system = start_system(DIGESTS)
+    system = start_system(*GRANTS)
     eventually(lambda: system.worker.is_ready)
     unknown: list[Any] = [
         {},

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from online.core.dead_letter import DEAD, DeadLetter, encode_dead_letter
+from serving.grant import Grant
 
 FIXED = {"event_type": "click", "user_id": "7", "item_id": "a"}
 
@@ -168,7 +169,7 @@ def test_a_verdict_names_the_key_that_was_used(
     start_system: Callable[..., Any], eventually: Callable[..., Any]
 ) -> None:
     digest = sha256(b"secret").hexdigest()
-    system = start_system(frozenset({digest}))
+    system = start_system(Grant(digest))
     system.log.append("events", [(0, b"poison")])
     headers = {"X-API-Key": "secret"}
     (letter,) = eventually(lambda: system.client.get("/v1/dead-letters", headers=headers).json()["letters"])

@@ -21,7 +21,6 @@ from online.ports import Batch, Message
 from schemas.event import Event, EventItem, decode_event, encode_event
 from schemas.identity import Identity, Merge, decode_identity
 from schemas.slate import Slate, encode_slate
-from serving.app import create_app
 
 CLIENT = Path(__file__).parents[2] / "serving" / "static" / "headrace.js"
 SHOP = """<!doctype html><title>Shop</title><style>[data-item-id] { display: block; height: 200px }</style>
@@ -56,8 +55,9 @@ class Api:
     is_running = False
 
     def start(self) -> None:
-        app = create_app(self.system.worker)
-        config = uvicorn.Config(app, port=self.port, lifespan="off", log_level="error", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            self.system.edge, port=self.port, lifespan="off", log_level="error", timeout_graceful_shutdown=1
+        )
         self._server = uvicorn.Server(config)
         self._thread = Thread(target=self._server.run)
         self._thread.start()
