@@ -43,7 +43,9 @@ def run_bridge(
     with closing(open_log(settings.log)) as log, closing(open_state(settings.state)) as state:
         partitions = patiently(lambda: create_topics(log, settings.partitions))
         found = find_topic(brokers, topic, group=group, member=member)
-        forwarder = Forwarder(found, mapping, log=log, state=state, partitions=partitions, stop=stop)
+        forwarder = Forwarder(
+            found, mapping, log=log, state=state, partitions=partitions, stop=stop, holdout=settings.holdout
+        )
         if engine == "faust":
             from flows.bridge import faust_engine
 

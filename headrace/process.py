@@ -115,12 +115,15 @@ def run_api(settings: Settings, number: int) -> None:
         open_log=partial(open_log, settings.log, timeout_s=API_TIMEOUT_S),
         state=open_state(settings.state, timeout_s=STATE_DEADLINE_S),
         artifacts=open_artifacts(settings),
-        dead_letters=DeadLetters(log=open_log(settings.log), state=open_state(settings.state)),
+        dead_letters=DeadLetters(
+            log=open_log(settings.log), state=open_state(settings.state), holdout=settings.holdout
+        ),
         open_vectors=lambda artifact: read_vectors(artifact, UsearchIndex.view),
         spool_directory=spools,
         partitions=partitions,
         name=f"api-{number}",
         member=f"api-{number}@{socket.gethostname()}:{os.getpid()}",
+        holdout=settings.holdout,
     )
     policies = policies_for(settings.values, settings.new_items)
     worker = Worker(ports, World(ItemTable(partitions), control=built_in(policies)))

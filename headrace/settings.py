@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     new_items: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], NoDecode] = Field(
         default={}, description="Share of the draws that new items get, by surface, as JSON"
     )
+    holdout: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        default=0.01, description="Share of users answered by popularity for good, and never learned from"
+    )
 
     @field_validator("api_keys", "publishable_keys", "allowed_origins", mode="before")
     @classmethod
@@ -215,6 +218,7 @@ def own_settings(data_dir: Path, port: int, click_window_s: float | None = None,
         api_keys=(),
         publishable_keys=(),
         click_window_s=click_window_s,
+        holdout=0.0,
     )
 
 

@@ -89,8 +89,10 @@ class Outcome:
 class DeadLetters:
     """The dead letters of one system. Every call may raise `Unavailable`."""
 
-    def __init__(self, *, log: EventLog, state: StateStore, clock: Callable[[], float] = time.time) -> None:
-        self._log, self._state, self._clock = log, state, clock
+    def __init__(
+        self, *, log: EventLog, state: StateStore, holdout: float = 0.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._log, self._state, self._holdout, self._clock = log, state, holdout, clock
 
     def page(self, which: Filter, *, limit: int = PAGE, cursor: int | None = None) -> Page:
         """Return the newest letters that are meant, those before `cursor`."""
@@ -159,7 +161,7 @@ class DeadLetters:
 
     def _redrive(self, key: str, by: str, edited: bytes | None, reason: str) -> Verdict:
         letter, payload = self._pending(key)
-        topic, message = redriven(key, letter, payload, edited, self._facets)
+        topic, message = redriven(key, letter, payload, edited, self._facets, self._holdout)
         verdict = self._verdict(key, "redrive", by, reason)
         verdict.topic, verdict.payload, verdict.is_edited = topic, message, edited is not None
         return verdict

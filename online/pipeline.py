@@ -68,6 +68,9 @@ class SlateRequest:
     as_asked: dict[str, Any] = field(default_factory=dict)
     weighting: Weighting = "hybrid"
     deadline_ms: float = math.inf  # for whoever holds the stopwatch
+    experiment_id: str = ""
+    variant: str = ""
+    held_out: bool = False
 
 
 def recommend(
@@ -189,6 +192,9 @@ def recommend(
         control_version=world.control.version,
         ranker=request.policy.ranker,
         weighting=request.weighting,
+        experiment_id=request.experiment_id,
+        variant=request.variant,
+        held_out=request.held_out,
     )
 
 

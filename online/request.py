@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from online.control.control import BUILT_IN, Control
 from online.control.policy import POLICY
+from online.core.experiment import HELD_OUT, NONE, Assignment, assigned
+from online.core.holdout import is_held_out
 from online.core.merge import known_together
 from online.core.partition import partition_of
 from online.core.record import UserRecord
@@ -76,6 +78,7 @@ def resolve(
     suffix: str,
     user_agent: str = "",
     control: Control = BUILT_IN,
+    holdout: float = 0.0,
 ) -> SlateRequest:
     """Return the request as the ranking path reads it.
 
@@ -86,7 +89,9 @@ def resolve(
         seed: of the slot draws when the client gives none.
         suffix: what makes the recommendation id unique.
         user_agent: of the HTTP request, where there is one.
-        control: policies and surfaces; what the surface says counts where the client does not say it.
+        control: policies, surfaces, experiments; what the surface says counts where the client does not say it. A
+            request that names its policy is in no experiment.
+        holdout: share of units that are held out.
 
     Raises:
         UnknownPolicy: there is no such policy.
@@ -95,8 +100,10 @@ def resolve(
     surface = control.surface(ask.surface)
     if ask.policy is not None and ask.policy not in control.of(POLICY):
         raise UnknownPolicy(f"policy is one of {', '.join(sorted(control.of(POLICY)))}")
-    policy = control.policy(ask.policy or surface.policy)
     key = request_key(ask)
+    held_out = key is not None and is_held_out(key, holdout)
+    assignment = _assignment(ask, control, key, held_out)
+    policy = control.policy(ask.policy or assignment.policy or surface.policy)
     partition = partition_of(key or f"s{'/'.join(ask.session_items) or ask.item_id}", partitions)
     return SlateRequest(
         recommendation_id=f"{partition:x}-{int(served_at * 1000):011x}{suffix}",
@@ -121,7 +128,16 @@ def resolve(
         as_asked=ask.model_dump(exclude_unset=True),
         weighting=surface.weighting,
         deadline_ms=ask.deadline_ms or surface.deadline_ms,
+        experiment_id=assignment.experiment_id,
+        variant=assignment.variant,
+        held_out=held_out,
     )
+
+
+def _assignment(ask: RecommendIn, control: Control, key: str | None, held_out: bool) -> Assignment:
+    if ask.policy is not None:
+        return NONE
+    return HELD_OUT if held_out else assigned(control.experiments, ask.surface, key)
 
 
 def _own_rules(ask: RecommendIn) -> list[CompiledRule]:

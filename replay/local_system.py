@@ -12,6 +12,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from online.core.catalogue import stamp
 from online.core.checkpoint import Folded, apply_writes
 from online.core.example import EXAMPLES, decode_example
 from online.core.item_table import ItemTable
@@ -46,8 +47,10 @@ Exact = Callable[[NDArray[np.float32], NDArray[np.int64]], VectorIndex]
 class LocalSystem:
     """A recommender that runs on the times of what it is given."""
 
-    def __init__(self, *, index: Exact, seed: int = 0, partitions: int = 4, window_s: float = 1800.0) -> None:
-        self._index, self._seed, self._partitions = index, seed, partitions
+    def __init__(
+        self, *, index: Exact, seed: int = 0, partitions: int = 4, window_s: float = 1800.0, holdout: float = 0.0
+    ) -> None:
+        self._index, self._seed, self._partitions, self._holdout = index, seed, partitions, holdout
         self.world = World(ItemTable(partitions))
         self.ranker = Candidates(SIDE_BY_SIDE[:1])
         self._vectors = ItemVectors(ItemFactorsConfig(seed=seed), lambda vectors, labels: b"")
@@ -80,8 +83,7 @@ class LocalSystem:
         for given in events:
             at = self._now if given.timestamp is None else given.timestamp
             event = accept(given, event_id=f"local-{next(self._count)}", received_at=at)
-            for item in event.items:
-                item.categories, item.brand, item.price_tier = self.world.table.facets(item.item_id)
+            stamp(event, self.world.table.facets, self._holdout)
             partition = partition_of(event.user_key, self._partitions)
             batch = self._batch(EVENTS, partition, encode_event(event))
             self._now = max(self._now, event.timestamp)
@@ -98,6 +100,8 @@ class LocalSystem:
             served_at=self._now,
             seed=self._seed * 1_000_003 + number,
             suffix=f"{number:016x}",
+            control=self.world.control,
+            holdout=self._holdout,
         )
         slate = recommend(self.world, request, look_up(ask, self._known).record)
         batch = self._batch(SLATES, slate.partition, encode_slate(slate))

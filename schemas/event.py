@@ -143,6 +143,7 @@ class Event(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     schema_version: int = 1  # a message without the field is the first version's, whatever today's is
     purposes: dict[str, bool] = {}  # since version 2: consent by purpose
     robot: bool = False  # who sent it says that it acts for nobody
+    held_out: bool = False  # of a unit of the holdout: it counts for the own record alone
 
     @property
     def user_key(self) -> str:

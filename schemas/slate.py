@@ -114,6 +114,13 @@ class StateAsOf(BaseModel):
     lag_ms: float | None
 
 
+class ExperimentOut(BaseModel):
+    """The experiment that the user is in on this surface, and the variant that answered."""
+
+    id: str
+    variant: str
+
+
 class SlateOut(BaseModel):
     """The answer to a recommendation request."""
 
@@ -123,7 +130,7 @@ class SlateOut(BaseModel):
     policy_id: str
     policy_version: int = 1
     model_version: str
-    experiment: dict[str, str] | None = None
+    experiment: ExperimentOut | None = None
     fallback: Fallback | None
     state_as_of: StateAsOf
     ope_valid: bool
@@ -211,6 +218,9 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     weighting: str = "hybrid"  # the evidence that retrieval went by: `session`, `profile` or both
     as_of: dict[str, float] = {}  # `record`, `updates` -> the latest `received_at` of an event in what was read of it
     values: dict[str, float] = {}  # what `click`, `cart` and `purchase` were worth; empty: the common values
+    experiment_id: str = ""  # that the unit was in; empty for none
+    variant: str = ""
+    held_out: bool = False  # of a unit of the holdout: nothing is learned from it
 
     def sources_of(self, candidate: int) -> list[str]:
         """Return the names of the sources that found a candidate, in their order."""

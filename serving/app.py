@@ -17,7 +17,18 @@ from schemas.item import ItemIn
 from schemas.slate import RecommendIn
 from schemas.user import UserIn
 
-from . import browser_client, catalogue, control, dead_letters, events, identity, models, recommendations, rules
+from . import (
+    browser_client,
+    catalogue,
+    control,
+    dead_letters,
+    events,
+    experiments,
+    identity,
+    models,
+    recommendations,
+    rules,
+)
 from .body import describe
 from .catalogue import ItemBatchIn
 from .events import EventBatchIn
@@ -41,6 +52,7 @@ def create_app(worker: Worker) -> FastAPI:
     app.include_router(identity.router(worker))
     app.include_router(control.router(worker))
     app.include_router(rules.router(worker))
+    app.include_router(experiments.router(worker))
     app.include_router(models.router(worker))
     app.include_router(dead_letters.router(worker.ports.dead_letters))
     app.include_router(browser_client.router())

@@ -1,4 +1,4 @@
-"""Policies, surfaces, rules: look at them, change them, go back to the version before; answered once workers do so."""
+"""Policies, surfaces, rules, experiments: look at them, change them, go back; answered once workers do so."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
 
 from online.control.control import KINDS, Control
+from online.control.experiment import EXPERIMENT, ExperimentIn
 from online.control.kind import Kind
 from online.control.policy import POLICY, PolicyIn
 from online.control.rule import RULE, RuleIn
@@ -80,17 +81,18 @@ class ChangedOut(BaseModel):
     took_ms: float
 
 
-BODIES: list[type[BaseModel]] = [PolicyIn, SurfaceIn, RuleIn, ActivateIn, WhyIn]
+BODIES: list[type[BaseModel]] = [PolicyIn, SurfaceIn, RuleIn, ExperimentIn, ActivateIn, WhyIn]
 PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": ProblemOut} for code in (404, 409, 413, 422, 503)}
 CHANGED: dict[int | str, dict[str, Any]] = {**PROBLEMS, 200: {"model": ChangedOut}, 202: {"model": ChangedOut}}
 
 
 def router(worker: Worker) -> APIRouter:
-    """Return the routes of policies, surfaces and rules."""
+    """Return the routes of policies, surfaces, rules and experiments."""
     routes = APIRouter(tags=["Running it"])
     _add_kind(routes, worker, POLICY, "policies")
     _add_kind(routes, worker, SURFACE, "surfaces")
     _add_kind(routes, worker, RULE, "rules")
+    _add_kind(routes, worker, EXPERIMENT, "experiments")
 
     @routes.post("/v1/surfaces/{document_id}:activate", responses=CHANGED, openapi_extra=takes(ActivateIn))
     async def activate(document_id: DocumentId, request: Request) -> Response:

@@ -146,8 +146,8 @@ async def _sorted(worker: Worker, body: bytes, request: Request, recent: _Recent
 
 
 def _message(worker: Worker, event: Event) -> Spooled:
-    """Return what is logged of an event, with the facets of its items as the catalogue knows them now."""
-    stamp(event, worker.world.table.facets)
+    """Return what is logged of an event, stamped with what the catalogue knows now of its items."""
+    stamp(event, worker.world.table.facets, worker.ports.holdout)
     return EVENTS, worker.partition(event.user_key), encode_event(event)
 
 

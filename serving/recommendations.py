@@ -150,6 +150,7 @@ def _resolved(worker: Worker, world: World, ask: RecommendIn, user_agent: str) -
             suffix=secrets.token_hex(8),
             user_agent=user_agent,
             control=world.control,
+            holdout=worker.ports.holdout,
         )
     except UnknownPolicy as error:
         raise Problem(422, "unknown_policy", str(error)) from None
@@ -166,7 +167,7 @@ def _described(world: World, ask: RecommendIn, slate: Slate, record: UserRecord 
         "policy_id": slate.policy_id,
         "policy_version": slate.policy_version,
         "model_version": slate.model_version,
-        "experiment": None,
+        "experiment": {"id": slate.experiment_id, "variant": slate.variant} if slate.experiment_id else None,
         "fallback": None if personal else {"rung": slate.rung, "why": slate.why},
         "state_as_of": {
             "position": record.position if record else None,

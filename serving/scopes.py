@@ -39,7 +39,7 @@ SCOPES: Mapping[str, Scopes] = {
     "POST /v1/users/{user_id}:merge": _INGEST | _PAGE,
     **{
         f"{method} /v1/{plural}{rest}": scopes
-        for plural in ("policies", "surfaces", "rules")
+        for plural in ("policies", "surfaces", "rules", "experiments")
         for method, rest, scopes in (
             ("GET", "", _READ),
             ("GET", "/{document_id}", _READ),
@@ -50,6 +50,7 @@ SCOPES: Mapping[str, Scopes] = {
     },
     "POST /v1/surfaces/{document_id}:activate": _ADMIN,
     "POST /v1/rules/{document_id}:dry_run": _ADMIN,
+    "POST /v1/experiments/{document_id}:stop": _ADMIN,
     "GET /v1/models": _READ,
     "POST /v1/models/{name}/versions/{version}:activate": _ADMIN,
     "POST /v1/models/{name}/versions/{version}:rollback": _ADMIN,

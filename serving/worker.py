@@ -45,6 +45,7 @@ class Ports:
     partitions: int
     name: str
     member: str  # of this worker, among all that share the state store
+    holdout: float = 0.0  # share of units that are held out
 
 
 class Worker:

@@ -54,6 +54,7 @@ class Forwarder:
         state: holds the catalogue view, which knows the facets of items.
         partitions: of users, as the log has them.
         stop: set when the process is to end.
+        holdout: share of units that are held out.
         clock: epoch seconds.
     """
 
@@ -66,11 +67,13 @@ class Forwarder:
         state: StateStore,
         partitions: int,
         stop: Flag,
+        holdout: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.topic, self.counts = topic, Counts()
         self._mapping, self._log, self._state = mapping, log, state
         self._partitions, self._stop, self._clock = partitions, stop, clock
+        self._holdout = holdout
         self._is_over = False
 
     def forward(self, messages: Iterable[KafkaMessage]) -> None:
@@ -110,7 +113,7 @@ class Forwarder:
         documents = self._retried(self._state.get_many, 0, ITEM_DOCUMENT, items) if items else []
         known = {item: facets(document) for item, document in zip(items, documents, strict=True)}
         for event in events:
-            stamp(event, known.__getitem__)
+            stamp(event, known.__getitem__, self._holdout)
 
     def _encoded(self, offset: int, event: Event) -> tuple[int, int, bytes]:
         return offset, partition_of(event.user_key, self._partitions), encode_event(event)

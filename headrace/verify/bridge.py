@@ -288,7 +288,7 @@ def compare(
         except NotAccepted:
             letters[message.partition, str(message.offset), message.value] += 1
             continue
-        stamp(event, lambda item: facets(documents.get(item)))
+        stamp(event, lambda item: facets(documents.get(item)), 0.0)
         events[encode_event(event)] += 1
         ids.append(event.event_id)
     found = Counter(m.payload for p in range(partitions) for batch in logged(log, EVENTS, p) for m in batch.messages)

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple, TypeVar, cast
 from pydantic import ValidationError
 
 from online.core.control import ControlEntry, changed
+from online.core.experiment import Running, running
 from online.core.policy_document import DEFAULT_POLICY, POLICIES, Policy
 from online.ports import START, Position
 from schemas.control import ControlChange
 
+from .experiment import EXPERIMENT
 from .kind import Kind, Raw
 from .model import MODEL, RANKER_SLOT
 from .policy import POLICY, policy_document
@@ -23,7 +25,7 @@ T = TypeVar("T")
 Key = tuple[str, str]
 """Kind and id."""
 
-KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in (POLICY, SURFACE, MODEL, RULE)}
+KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in (POLICY, SURFACE, MODEL, RULE, EXPERIMENT)}
 
 
 class Standing(NamedTuple):
@@ -38,14 +40,15 @@ class Standing(NamedTuple):
 class Control:
     """All documents. `version` is the position of the last change in the topic, START before the first.
 
-    `built_in` has by kind the documents that are there without anybody's doing, `values` by kind what workers read. A
-    tenant's first version of a built-in document is its second one.
+    `built_in` has by kind the documents that are there without anybody's doing, `values` by kind what workers read, and
+    `experiments` those that run, by surface. A tenant's first version of a built-in document is its second one.
     """
 
     built_in: Mapping[str, Mapping[str, Raw]]
     values: Mapping[str, Mapping[str, Any]]
     version: Position = START
     entries: Mapping[Key, ControlEntry] = field(default_factory=dict)
+    experiments: Running = field(default_factory=dict)
 
     def of(self, kind: Kind[T]) -> Mapping[str, T]:
         """Return what stands of a kind, by id."""
@@ -95,7 +98,7 @@ class Control:
                 values[name].pop(document_id, None)
             else:
                 values[name][document_id] = value
-        return replace(whole, values=values)
+        return replace(whole, values=values, experiments=running(values[EXPERIMENT.name].values()))
 
     def _value(self, kind: Kind[T], document_id: str) -> T | None:
         """Return the newest of what stood that this program can read: another one may have written the last."""

@@ -15,6 +15,7 @@ from online.models.side_by_side import NAMED
 from schemas.fields import Edge, Id, Label
 from schemas.slate import MAX_SLATE
 
+from .experiment import EXPERIMENT
 from .kind import Kind, Others
 from .surface import SURFACE
 
@@ -131,7 +132,10 @@ def _complaint(policy_id: str, policy: Policy | None, others: Others) -> str:
     if policy is not None:
         return ""
     using = [name for name, surface in others.of(SURFACE).items() if surface.policy == policy_id]
-    return f"surfaces answer by it: activate another on {', '.join(using)} first" if using else ""
+    if using:
+        return f"surfaces answer by it: activate another on {', '.join(using)} first"
+    trying = [e.experiment_id for e in others.of(EXPERIMENT).values() if any(v.policy == policy_id for v in e.variants)]
+    return f"experiments answer by it: delete {', '.join(trying)} first" if trying else ""
 
 
 POLICY: Kind[Policy] = Kind(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from online.core.metric import MetricName
 from online.core.policy_document import DEFAULT_POLICY
 from online.core.weighting import Weighting
 from schemas.fields import Edge, Label
@@ -35,8 +36,8 @@ class SurfaceIn(Edge):
     weighting: Weighting = Field(
         default="hybrid", description="The evidence that retrieval goes by: this session's, the profile's, or both"
     )
-    metrics: Annotated[list[Label], Field(max_length=16)] = Field(
-        default=["click_rate"], description="What the surface is judged by"
+    metrics: Annotated[list[MetricName], Field(min_length=1, max_length=8)] = Field(
+        default=["click_rate"], description="What the surface is judged by, the decisive one first"
     )
     slo: SloIn = SloIn()
 
@@ -50,10 +51,11 @@ class Surface:
     n: int = DEFAULT_SLATE
     deadline_ms: int = 500
     weighting: Weighting = "hybrid"
+    metrics: tuple[str, ...] = ("click_rate",)
 
 
 def _surface(name: str, version: int, document: SurfaceIn) -> Surface:
-    return Surface(name, document.policy, document.n, document.deadline_ms, document.weighting)
+    return Surface(name, document.policy, document.n, document.deadline_ms, document.weighting, tuple(document.metrics))
 
 
 def _complaint(name: str, surface: Surface | None, others: Others) -> str:

@@ -12,6 +12,7 @@ from schemas.item import decode_item, price_tier
 
 from .checkpoint import Folded, Outgoing
 from .dead_letter import dead_letter
+from .holdout import is_held_out
 
 CATALOGUE_VIEW = "catalogue"
 ITEMS = "items"  # topic, one partition
@@ -35,8 +36,12 @@ def facets(document: bytes | None) -> Facets:
     return item.categories, item.brand, price_tier(item.price)
 
 
-def stamp(event: Event, facets_of: FacetsOf) -> None:
-    """Put into an event what the catalogue now says of its items: the step sees nothing else of them."""
+def stamp(event: Event, facets_of: FacetsOf, holdout: float) -> None:
+    """Put into an event what the catalogue now says of its items, and whether its unit is held out.
+
+    The step sees nothing else of them. `holdout` is the share of units that are held out.
+    """
+    event.held_out = is_held_out(event.user_key, holdout)
     for item in event.items:
         item.categories, item.brand, item.price_tier = facets_of(item.item_id)
 

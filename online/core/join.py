@@ -7,7 +7,7 @@ latest one of its user within 30 minutes that holds the item.
 A slate that was clicked stays known for longer: what its clicked items are put into a cart or bought after the window
 leaves as a correction of its example.
 
-Slates that a robot asked for, and what declared robots do, are left out.
+Slates that a robot asked for, and what declared robots do, are left out; so are those of held-out units.
 
 Windows close by the time of the events alone: after a pause slates are read faster than events, and must wait for
 their outcomes.
@@ -90,7 +90,7 @@ class JoinFold:
     def _slate(self, message: Message) -> set[str]:
         slate = decode_slate(message.payload)
         key = slate.recommendation_id
-        if slate.robot:
+        if slate.robot or slate.held_out:
             return set()
         known = self._open.by_id.get(key)
         if key in self._clicked.by_id or (known is not None and known.slate is not None):
@@ -109,7 +109,8 @@ class JoinFold:
         clamp(event)
         self._watermark = max(self._watermark, event.timestamp)
         changed = self._close(outbox)  # first: what the event follows must have left
-        for item in event.items if event.event_type in OUTCOMES and not event.robot else ():
+        is_counted = event.event_type in OUTCOMES and not (event.robot or event.held_out)
+        for item in event.items if is_counted else ():
             if (slate := self._credited(event, item.item_id)) is not None:
                 is_news = _mark(slate, event, item.item_id)
             elif (slate := self._followed(event, item.item_id)) is not None:

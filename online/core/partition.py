@@ -187,6 +187,8 @@ class PartitionFold:
         if is_robot(record, time):
             self._robot_events += 1
             return
+        if event.held_out:
+            return
         code, weight = TYPE_CODES[event.event_type], event_weight(event, config.weights)
         own_factors = factors if record.landmark == landmark else config.decay.at(time, record.landmark)
         # Not of the user document: where it comes between two events, no log says.

@@ -19,7 +19,7 @@ from .letters import Letter
 from .partition import EVENTS, USERS
 
 OURS = frozenset({"slates", "examples", "updates", "dead", "verdicts", "control"})
-STAMPED = frozenset({"received_at", "clamped_s", "updated_at"})  # by ingest; the original's stand
+STAMPED = frozenset({"received_at", "clamped_s", "updated_at", "held_out"})  # by ingest; the original's stand
 STAMPED_ITEM = frozenset({"categories", "brand", "price_tier"})
 _decode = guarded(msgspec.json.decode)
 
@@ -28,7 +28,9 @@ class NotRedrivable(Exception):
     """A letter cannot be redriven like this; the message says why."""
 
 
-def redriven(key: str, letter: Letter, original: bytes, edited: bytes | None, facets_of: FacetsOf) -> tuple[str, bytes]:
+def redriven(
+    key: str, letter: Letter, original: bytes, edited: bytes | None, facets_of: FacetsOf, holdout: float = 0.0
+) -> tuple[str, bytes]:
     """Return the topic and payload that a letter is redriven as.
 
     An event keeps its `event_id` and `received_at`, so that it counts once however often it is sent. Where it has none,
@@ -40,6 +42,7 @@ def redriven(key: str, letter: Letter, original: bytes, edited: bytes | None, fa
         original: its bytes.
         edited: a JSON document in their place, as a client would send it or as it stood on the log.
         facets_of: what the catalogue says of an item.
+        holdout: share of units that are held out.
 
     Raises:
         NotRedrivable: it still cannot be folded, or its topic takes nothing back.
@@ -57,7 +60,7 @@ def redriven(key: str, letter: Letter, original: bytes, edited: bytes | None, fa
     known = _known(original)
     try:
         if topic == EVENTS:
-            return topic, _event(key, document, known, _time(known, "received_at", letter), facets_of)
+            return topic, _event(key, document, known, _time(known, "received_at", letter), facets_of, holdout)
         return topic, _description(topic, document, known, _time(known, "updated_at", letter))
     except ValidationError as error:
         raise NotRedrivable(told(error)) from None
@@ -87,7 +90,14 @@ def is_foldable(topic: str, payload: bytes) -> bool:
     return True
 
 
-def _event(key: str, document: dict[str, Any], known: dict[str, Any], received_at: float, facets_of: FacetsOf) -> bytes:
+def _event(
+    key: str,
+    document: dict[str, Any],
+    known: dict[str, Any],
+    received_at: float,
+    facets_of: FacetsOf,
+    holdout: float,
+) -> bytes:
     items = document.get("items")
     if isinstance(items, list):
         document["items"] = [_without(item, STAMPED_ITEM) if isinstance(item, dict) else item for item in items]
@@ -95,7 +105,7 @@ def _event(key: str, document: dict[str, Any], known: dict[str, Any], received_a
     event = accept(given, event_id=key[-MAX_ID:], received_at=received_at)
     if _is_id(known.get("event_id")):
         event.event_id = known["event_id"]
-    stamp(event, facets_of)
+    stamp(event, facets_of, holdout)
     check_event(event)
     return encode_event(event)
 

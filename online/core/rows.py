@@ -105,6 +105,11 @@ def _slate(batch: Batch, message: Message) -> Row:
         slate.ope_valid,
         slate.ope_why,
         message.payload,
+        slate.experiment_id,
+        slate.variant,
+        slate.held_out,
+        slate.request.get("policy") is not None,
+        slate.robot,
     )
 
 
@@ -155,6 +160,7 @@ _SLATES = Table(
     (
         "recommendation_id", "partition", "position", "day", "served_at", "time", "user_key", "surface", "policy_id",
         "model_version", "rung", "item_ids", "propensities", "candidates", "ope_valid", "ope_why", "payload",
+        "experiment_id", "variant", "held_out", "own_policy", "robot",
     ),
     _slate,
 )  # fmt: skip

@@ -203,3 +203,58 @@ def test_the_surface_says_what_the_request_leaves_out() -> None:
     assert (plain.n, plain.deadline_ms, plain.weighting) == (3, 40, "profile")
     assert (own.n, own.deadline_ms, own.policy.policy_id) == (10, 7, "personal-1")
     assert asked(surface="nowhere").policy.policy_id == DEFAULT_POLICY
+
+
+EXPERIMENT = {
+    "surface": "home",
+    "variants": [{"name": "now", "policy": "personal-1"}, {"name": "new", "policy": "thompson-1"}],
+    "control": "now",
+}
+TRYING = BUILT_IN.applied(ControlChange(kind="experiment", id="e", revision=1, document=EXPERIMENT), "1")
+
+
+def tried(ask: RecommendIn, holdout: float = 0.0) -> SlateRequest:
+    return resolve(ask, partitions=1, served_at=NOW, seed=5, suffix="", control=TRYING, holdout=holdout)
+
+
+def test_users_of_a_surface_are_shared_out_among_the_variants_and_stay_where_they_are() -> None:
+    requests = [tried(RecommendIn(user_id=str(n))) for n in range(40)]
+
+    assert {(r.experiment_id, r.variant, r.policy.policy_id) for r in requests} == {
+        ("e", "now", "personal-1"),
+        ("e", "new", "thompson-1"),
+    }
+    again = [tried(RecommendIn(user_id=str(n), visitor_id="anyone")) for n in range(40)]
+    assert [r.variant for r in again] == [r.variant for r in requests]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        RecommendIn(user_id="7", policy="greedy-1"),
+        RecommendIn(user_id="7", surface="cart"),
+        RecommendIn(session_items=["a"]),
+    ],
+)
+def test_a_request_with_a_policy_of_its_own_on_another_surface_or_without_a_user_is_in_none(ask: RecommendIn) -> None:
+    request = tried(ask)
+
+    assert (request.experiment_id, request.variant) == ("", "")
+    assert request.policy.policy_id == ask.policy or DEFAULT_POLICY
+
+
+def test_who_is_held_out_is_answered_by_popularity_before_any_experiment() -> None:
+    requests = [tried(RecommendIn(user_id=str(n)), holdout=0.5) for n in range(40)]
+    held_out = [r for r in requests if r.held_out]
+
+    assert 10 < len(held_out) < 30
+    assert {(r.experiment_id, r.variant, r.policy.policy_id) for r in held_out} == {
+        ("holdout", "holdout", "popularity-1")
+    }
+    assert {r.experiment_id for r in requests if not r.held_out} == {"e"}
+
+
+def test_a_request_of_a_held_out_user_may_name_its_policy_and_is_not_learned_all_the_same() -> None:
+    request = tried(RecommendIn(user_id="7", policy="greedy-1"), holdout=1.0)
+
+    assert (request.policy.policy_id, request.experiment_id, request.held_out) == ("greedy-1", "", True)

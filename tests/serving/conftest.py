@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -103,7 +103,16 @@ class System:
     """What a test holds of the running recommender."""
 
     def __init__(
-        self, log: Any, state: Any, directory: Path, grants: Grants, name: str, *, secret: bytes = b"", **edge: Any
+        self,
+        log: Any,
+        state: Any,
+        directory: Path,
+        grants: Grants,
+        name: str,
+        *,
+        secret: bytes = b"",
+        ports: Mapping[str, Any] | None = None,
+        **edge: Any,
     ) -> None:
         self.log, self.state = log, state
         self.artifacts = FileArtifacts(directory / "artifacts")
@@ -120,6 +129,7 @@ class System:
                 partitions=PARTITIONS,
                 name=name,
                 member=name,
+                **(ports or {}),
             ),
             World(ItemTable(PARTITIONS)),
         )

@@ -26,7 +26,7 @@ def after(*changes: ControlChange) -> Control:
 def test_before_the_first_change_there_is_what_is_built_in() -> None:
     assert BUILT_IN.version == ""
     assert dict(BUILT_IN.of(POLICY)) == POLICIES
-    assert BUILT_IN.surface("home") == Surface("home")
+    assert BUILT_IN.surface("home") == Surface("home", metrics=("click_rate", "purchase_rate", "coverage"))
     assert BUILT_IN.surface("lounge") == Surface("lounge")
     assert BUILT_IN.surface("email").weighting == "profile"
 

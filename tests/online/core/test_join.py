@@ -493,3 +493,14 @@ def test_nothing_is_learned_from_robots() -> None:
     (example,) = [decode_example(payload) for topic, _, payload in folded.outbox if topic == EXAMPLES]
     assert example.recommendation_id == "r2"
     assert sum(example.clicked) == 1
+
+
+def test_nothing_is_learned_from_held_out_units() -> None:
+    asked = slate("r1")
+    asked.held_out = True
+    clicked_by_one = event("click", "b", 30.0, rid="r2")
+    clicked_by_one.held_out = True
+
+    join = Join().take(asked, event("click", "a", 10.0, rid="r1"), slate("r2", at=20.0), clicked_by_one)
+
+    assert join.closed() == []

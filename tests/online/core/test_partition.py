@@ -77,6 +77,18 @@ def test_an_item_whose_first_event_was_received_at_the_epoch_is_counted() -> Non
     assert (stats.total, stats.counts) == (1.0, {TYPE_CODES["click"]: 1.0})
 
 
+def test_what_held_out_units_do_is_in_their_records_alone() -> None:
+    event = Event(
+        event_id="e", event_type="click", timestamp=9.0, received_at=9.0, user_id="7", items=[EventItem("a")],
+        held_out=True,
+    )  # fmt: skip
+
+    folded = PartitionFold(0, lambda family, keys: [None] * len(keys)).fold(batch(encode_event(event)), 1)
+
+    assert decode_record(folded.writes[USER]["u7"] or b"").recent[0].item_id == "a"
+    assert (folded.writes[ITEM], folded.outbox) == ({}, [])
+
+
 def test_a_message_that_is_no_event_is_dead_lettered_with_its_reason_and_bytes() -> None:
     good = stream(1)[0]
     fold = PartitionFold(0, lambda family, keys: [None] * len(keys))

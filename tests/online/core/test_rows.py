@@ -29,9 +29,10 @@ def event(at: float = T0, **fields: Any) -> bytes:
     return encode_event(Event(event_id="e", timestamp=at - 0.5, received_at=at, **fields))
 
 
-def slate() -> bytes:
+def slate(**said: Any) -> bytes:
     return encode_slate(
         example_slate(
+            **said,
             partition=1,
             user_key="u7",
             time=T0 - 1,
@@ -79,6 +80,14 @@ def test_a_slate_names_its_items_and_their_propensities() -> None:
     assert (row["item_ids"], row["propensities"], row["candidates"]) == (["b"], [0.25], 2)
     assert (row["served_at"], row["time"]) == (round(T0 * 1e6), round(T0 * 1e6) - 1_000_000)
     assert row["payload"] == slate()
+
+
+def test_a_slate_names_its_experiment_and_whether_its_policy_was_asked_for() -> None:
+    (tried,) = rows(batch(SLATES, slate(experiment_id="e", variant="new")))
+    (asked,) = rows(batch(SLATES, slate(request={"policy": "greedy-1"}, held_out=True)))
+
+    assert (tried["experiment_id"], tried["variant"], tried["own_policy"]) == ("e", "new", False)
+    assert (asked["experiment_id"], asked["held_out"], asked["own_policy"]) == ("", True, True)
 
 
 def test_an_example_becomes_an_outcome() -> None:

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Wait = Callable[..., Any]
+ITEMS = [f"item-{n}" for n in range(8)]
+EXPERIMENT = {
+    "surface": "home",
+    "variants": [{"name": "now", "policy": "personal-1"}, {"name": "pinned", "policy": "pinned-1"}],
+    "control": "now",
+    "owner": "search team",
+    "why": "is item-5 any good",
+}
+
+
+@pytest.fixture
+def shop(system: Any, eventually: Wait) -> Any:
+    """A shop with a policy to try."""
+    system.put_items(*ITEMS)
+    eventually(lambda: len(system.worker.world.table) == 8)
+    call(system, "PUT", "/v1/policies/pinned-1", {"pins": {"1": "item-5"}})
+    return system
+
+
+def call(system: Any, method: str, path: str, document: Any = None, status: int = 200) -> dict[str, Any]:
+    answer = system.client.request(method, path, json=document)
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_users_see_their_variant_on_every_request_and_the_slate_logs_it(shop: Any, eventually: Wait) -> None:
+    assert call(shop, "PUT", "/v1/experiments/pins", EXPERIMENT)["lagging"] == []
+    slates = {user: shop.slate(user_id=user, n=4) for user in map(str, range(12))}
+
+    assert {slate["experiment"]["variant"] for slate in slates.values()} == {"now", "pinned"}
+    for user, slate in slates.items():
+        variant = slate["experiment"]["variant"]
+        assert slate["experiment"] == {"id": "pins", "variant": variant}
+        assert slate["policy_id"] == {"now": "personal-1", "pinned": "pinned-1"}[variant]
+        assert shop.slate(user_id=user, visitor_id="any")["experiment"] == slate["experiment"]
+        logged = eventually(lambda key=slate["recommendation_id"]: shop.logged_slates().get(key))
+        assert (logged.experiment_id, logged.variant, logged.held_out) == ("pins", variant, False)
+    assert shop.slate(user_id="1", policy="greedy-1")["experiment"] is None
+    assert shop.slate(user_id="1", surface="cart")["experiment"] is None
+
+
+def test_once_it_is_stopped_the_policy_of_the_surface_answers_again(shop: Any) -> None:
+    call(shop, "PUT", "/v1/experiments/pins", EXPERIMENT)
+    stopped = call(shop, "POST", "/v1/experiments/pins:stop", {"reason": "enough"})
+
+    assert (stopped["version"], stopped["document"]["status"], stopped["lagging"]) == (2, "stopped", [])
+    assert {shop.slate(user_id=str(n))["policy_id"] for n in range(8)} == {"personal-1"}
+    shown = call(shop, "GET", "/v1/experiments/pins")
+    assert (shown["document"]["owner"], shown["changes"][-1]["reason"]) == ("search team", "enough")
+    call(shop, "POST", "/v1/experiments/pins:rollback")
+    assert shop.slate(user_id="1")["experiment"]["id"] == "pins"
+    assert call(shop, "POST", "/v1/experiments/other:stop", status=404)["code"] == "no_experiment"
+
+
+def test_two_experiments_may_not_deal_with_the_same_users(shop: Any) -> None:
+    call(shop, "PUT", "/v1/experiments/pins", {**EXPERIMENT, "end_bucket": 6000})
+
+    problem = call(shop, "PUT", "/v1/experiments/more", {**EXPERIMENT, "first_bucket": 5000}, status=422)
+    assert problem["errors"][0]["field"] == "first_bucket"
+    assert problem["errors"][0]["message"].startswith("pins has buckets 0 up to 6000 of the surface")
+    call(shop, "PUT", "/v1/experiments/more", {**EXPERIMENT, "first_bucket": 6000})
+    assert {(shop.slate(user_id=str(n))["experiment"] or {}).get("id") for n in range(20)} == {"pins", "more"}
+    call(shop, "POST", "/v1/experiments/pins:stop")
+    call(shop, "PUT", "/v1/experiments/more", EXPERIMENT)
+    assert call(shop, "POST", "/v1/experiments/pins:rollback", status=409)["code"] == "in_use"
+
+
+def test_who_is_held_out_gets_what_is_popular_and_teaches_nobody(
+    start_system: Callable[..., Any], eventually: Wait
+) -> None:
+    system = start_system(ports={"holdout": 0.5})
+    eventually(lambda: system.worker.is_ready)
+    system.put_items(*ITEMS)
+    eventually(lambda: len(system.worker.world.table) == 8)
+    slates = {str(n): system.slate(user_id=str(n), n=4) for n in range(20)}
+    held_out = {user for user, slate in slates.items() if slate["experiment"]}
+
+    assert {slate["policy_id"] for user, slate in slates.items() if user in held_out} == {"popularity-1"}
+    assert {slate["experiment"]["id"] for user, slate in slates.items() if user in held_out} == {"holdout"}
+    events = [{"event_type": "click", "user_id": user, "item_id": f"item-{user}"} for user in slates]
+    assert system.client.post("/v1/events", json={"events": events}).status_code == 202
+    table = system.worker.world.table
+    learned = {f"item-{user}" for user in slates if user not in held_out}
+    eventually(lambda: learned <= set(table.ids.names))
+    eventually(lambda: all(system.client.get(f"/v1/users/{user}").json().get("events") for user in slates))
+
+    assert not {f"item-{user}" for user in held_out if int(user) > 7} & set(table.ids.names)
+    logged = eventually(lambda: len(found := system.logged_slates()) == 20 and found)
+    assert {slate.user_key[1:] for slate in logged.values() if slate.held_out} == held_out
