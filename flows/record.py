@@ -21,6 +21,7 @@ from online.core.example import EXAMPLES
 from online.core.join import SLATES
 from online.core.partition import EVENTS, USERS
 from online.core.rows import TABLES, blocks
+from online.core.shadow import SHADOWS
 from online.ports import START, Batch, EventLog, Fenced, Message, Position, StateStore, Warehouse
 
 from .log_source import TICK
@@ -60,7 +61,7 @@ def create_tables(warehouse: Warehouse) -> None:
 class RecordView:
     """Buffers what each partition brings and inserts it when there is much, or when a second has passed."""
 
-    topics: Sequence[str] = (EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD, VERDICTS, CONTROL, TICK)
+    topics: Sequence[str] = (EVENTS, USERS, SLATES, ITEMS, EXAMPLES, DEAD, VERDICTS, CONTROL, SHADOWS, TICK)
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class RecordView:
     ) -> None:
         self._state, self._log, self._warehouse, self._clock = state, log, warehouse, clock
         self._keys = [(topic, p) for topic in (EVENTS, USERS, SLATES) for p in range(partitions)]
-        self._keys += [(topic, 0) for topic in (ITEMS, EXAMPLES, DEAD, VERDICTS, CONTROL)]
+        self._keys += [(topic, 0) for topic in (ITEMS, EXAMPLES, DEAD, VERDICTS, CONTROL, SHADOWS)]
         self._buffers: dict[tuple[str, int], list[Message]] = {}
         self._flushed_at = clock()
         self._generations: dict[int, int] = {}

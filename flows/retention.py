@@ -14,6 +14,7 @@ from online.core.example import EXAMPLES
 from online.core.join import JOIN_VIEW, SLATES
 from online.core.letters import LETTERS_VIEW
 from online.core.partition import EVENTS, USERS
+from online.core.shadow import SHADOWS
 from online.core.update import UPDATES
 from online.ports import START, Artifact, ArtifactStore, Batch, EventLog, Position, StateStore
 from online.world import BLEND, RANKER, VECTORS
@@ -34,6 +35,7 @@ KEPT_S: Mapping[str, float] = {
     EXAMPLES: HOUR_S,
     DEAD: 24 * HOUR_S,
     VERDICTS: 24 * HOUR_S,
+    SHADOWS: 60.0,
     CONTROL: HOUR_S,  # a worker that starts reads the control view and follows from there
 }
 """Topic -> least age (seconds) of what is trimmed."""

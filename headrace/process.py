@@ -124,6 +124,7 @@ def run_api(settings: Settings, number: int) -> None:
         name=f"api-{number}",
         member=f"api-{number}@{socket.gethostname()}:{os.getpid()}",
         holdout=settings.holdout,
+        open_warehouse=partial(open_warehouse, settings.warehouse) if settings.warehouse else None,
     )
     policies = policies_for(settings.values, settings.new_items)
     worker = Worker(ports, World(ItemTable(partitions), control=built_in(policies)))

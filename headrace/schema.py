@@ -11,6 +11,7 @@ from online.core.dead_letter import DEAD, VERDICTS, DeadLetter, Verdict
 from online.core.example import EXAMPLES, Example
 from online.core.join import SLATES
 from online.core.partition import EVENTS, USERS
+from online.core.shadow import SHADOWS
 from online.core.update import UPDATES, Update
 from schemas.control import ControlChange
 from schemas.event import EVENT_VERSION, Event, EventIn
@@ -18,6 +19,7 @@ from schemas.export import JSON, MSGPACK, Document, Topic, asyncapi, edge_schema
 from schemas.identity import Absorb, Forwarded, Merge, MergeIn
 from schemas.item import Item, ItemIn
 from schemas.move import Arrived, Departed
+from schemas.shadow import ShadowSlate
 from schemas.slate import RecommendIn, Slate, SlateOut
 from schemas.user import User, UserIn
 
@@ -110,6 +112,15 @@ TOPICS = (
         "How the system is to behave: changes of policies, surfaces and models, each a versioned document.",
         writers=("api",),
         readers=("flow_state", "flow_record", "api"),
+    ),
+    Topic(
+        SHADOWS,
+        ShadowSlate,
+        MSGPACK,
+        SINGLE,
+        "Slates that nobody saw: what another policy or model would have answered, beside what was served.",
+        writers=("api",),
+        readers=("flow_record",),
     ),
 )
 

@@ -28,6 +28,7 @@ from . import (
     models,
     recommendations,
     rules,
+    shadows,
 )
 from .body import describe
 from .catalogue import ItemBatchIn
@@ -53,12 +54,13 @@ def create_app(worker: Worker) -> FastAPI:
     app.include_router(control.router(worker))
     app.include_router(rules.router(worker))
     app.include_router(experiments.router(worker))
+    app.include_router(shadows.router(worker))
     app.include_router(models.router(worker))
     app.include_router(dead_letters.router(worker.ports.dead_letters))
     app.include_router(browser_client.router())
     _add_operations(app, worker)
     bodies: list[type[BaseModel]] = [EventIn, EventBatchIn, ItemIn, ItemBatchIn, UserIn, MergeIn, RecommendIn]
-    describe(app, [*bodies, *control.BODIES, *rules.BODIES, *dead_letters.BODIES])
+    describe(app, [*bodies, *control.BODIES, *rules.BODIES, *shadows.BODIES, *dead_letters.BODIES])
     return app
 
 

@@ -25,6 +25,10 @@ class Metrics:
         self.slates = Counter(
             "headrace_slates", "Slates by surface and ladder rung", ["surface", "rung"], registry=self.registry
         )
+        self.shadows = Counter(
+            "headrace_shadow_slates", "Shadow slates: scored, dropped for want of time, failed", ["outcome"],
+            registry=self.registry,
+        )  # fmt: skip
         self.slate_seconds = Histogram(
             "headrace_slate_seconds", "Time to make a slate", buckets=_BUCKETS, registry=self.registry
         )

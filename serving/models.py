@@ -19,6 +19,7 @@ from .body import parse, read_body, takes, who
 from .catalogue import JSON
 from .control import CHANGED, PROBLEMS, WhyIn, changed
 from .problem import Problem
+from .shadows import ShadowModelIn, shadowed
 from .worker import Worker
 
 ModelName = Annotated[str, Path(min_length=1, max_length=64, pattern=PRINTABLE)]
@@ -51,9 +52,7 @@ def router(worker: Worker) -> APIRouter:
     @routes.post(f"{path}:activate", responses=CHANGED, openapi_extra=takes(WhyIn))
     async def activate(name: ModelName, version: ModelVersion, request: Request) -> Response:
         """Let a model score where a policy says `learned`."""
-        model, rankers = _known(name, version), worker.world.rankers
-        if rankers and model not in rankers:
-            raise Problem(409, "not_published", "what is published has no such model yet: it has to learn first")
+        model = _published(worker, name, version)
         return await changed(worker, await _change(request, document={"candidate": model}))
 
     @routes.post(f"{path}:rollback", responses=CHANGED, openapi_extra=takes(WhyIn))
@@ -62,6 +61,13 @@ def router(worker: Worker) -> APIRouter:
         if worker.world.model != _known(name, version):
             raise Problem(409, "not_active", f"it is not active: {worker.world.model} is")
         return await changed(worker, await _change(request, is_rollback=True))
+
+    @routes.post(f"{path}:shadow", responses=CHANGED, openapi_extra=takes(ShadowModelIn))
+    async def shadow(name: ModelName, version: ModelVersion, request: Request) -> Response:
+        """Let a model rank a share of a surface's requests a second time, without being shown."""
+        asked = parse(ShadowModelIn, await read_body(request) or b"{}")
+        model = _published(worker, name, version)
+        return await shadowed(worker, request, asked.surface, {"model": model}, asked.share, asked.reason)
 
     return routes
 
@@ -75,6 +81,13 @@ def _known(name: str, version: int) -> str:
     model = f"{name}-{version}"
     if model not in NAMED:
         raise Problem(404, "no_model", f"there is no such model; there are {', '.join(NAMED)}")
+    return model
+
+
+def _published(worker: Worker, name: str, version: int) -> str:
+    model, rankers = _known(name, version), worker.world.rankers
+    if rankers and model not in rankers:
+        raise Problem(409, "not_published", "what is published has no such model yet: it has to learn first")
     return model
 
 

@@ -120,6 +120,7 @@ def _answer(worker: Worker, http: Request, ask: RecommendIn) -> Response:
     worker.metrics.slates.labels(surface, slate.rung).inc()
     worker.metrics.robot_slates.inc(slate.robot)
     worker.metrics.slate_seconds.observe(time.perf_counter() - stages.began)
+    worker.shadowing.answered(world, request, record, slate)
     return Response(payload, media_type="application/json")
 
 

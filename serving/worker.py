@@ -14,7 +14,7 @@ from online.core.known import known
 from online.core.partition import USER, partition_of
 from online.core.record import UserRecord
 from online.dead_letters import DeadLetters
-from online.ports import Artifact, ArtifactStore, EventLog, StateStore, Unavailable
+from online.ports import Artifact, ArtifactStore, EventLog, StateStore, Unavailable, Warehouse
 from online.vectors import Vectors
 from online.world import World
 
@@ -24,6 +24,7 @@ from .breaker import Breaker
 from .contact import Contact
 from .follower import Follower
 from .metrics import Metrics
+from .shadowing import Shadowing
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Ports:
     name: str
     member: str  # of this worker, among all that share the state store
     holdout: float = 0.0  # share of units that are held out
+    open_warehouse: Callable[[], Warehouse] | None = None  # read by reports only; None where there is none
 
 
 class Worker:
@@ -59,6 +61,7 @@ class Worker:
         self.admission = Admission(clock=time.monotonic)
         self.metrics.waiting_bytes.set_function(lambda: self.admission.waiting_bytes)
         self.appender = Appender(ports.open_log(), ports.spool_directory, ports.name)
+        self.shadowing = Shadowing(self.appender.keep, lambda outcome: self.metrics.shadows.labels(outcome).inc())
         self.contact = Contact(ports.state, ports.member)
         self.follower = Follower(
             world,
@@ -76,12 +79,14 @@ class Worker:
     def start(self, *, ready_within_s: float = 0.0) -> None:
         """Start the threads, and give the world so long to catch up with the log."""
         self.appender.start()
+        self.shadowing.start()
         self.follower.start()
         self.follower.at_head.wait(ready_within_s)
 
     def close(self) -> None:
         """Stop the threads; what is not shipped stays in the spool."""
         self.contact.leave()
+        self.shadowing.close()
         self.follower.close()
         self.appender.close()
 
@@ -97,6 +102,7 @@ class Worker:
 
     def current(self) -> World:
         """Return the world for one request to read, as new as this worker owes it to the others to be."""
+        self.shadowing.answering()
         self.contact.wait(CATCH_UP_S)
         return self.world.frozen()
 

@@ -24,6 +24,7 @@ def application() -> typer.Typer:
         operate,
         past,
         prove,
+        rollout,
     )
     from headrace.cli.app import app
 

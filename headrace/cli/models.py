@@ -72,7 +72,7 @@ def activate(
         headrace models activate newton-1
         headrace models activate newton-1 --because "bound above 0" --json
     """
-    tell(call_api("POST", f"{_path(name)}:activate", url, api_key, {"reason": because}), as_json)
+    tell(call_api("POST", f"{model_path(name)}:activate", url, api_key, {"reason": because}), as_json)
 
 
 @models.command()
@@ -91,10 +91,11 @@ def rollback(
         headrace models rollback newton-1
         headrace models rollback newton-1 --because "fewer clicks" --json
     """
-    tell(call_api("POST", f"{_path(name)}:rollback", url, api_key, {"reason": because}), as_json)
+    tell(call_api("POST", f"{model_path(name)}:rollback", url, api_key, {"reason": because}), as_json)
 
 
-def _path(model: str) -> str:
+def model_path(model: str) -> str:
+    """Return the path of a candidate in the API."""
     from urllib.parse import quote
 
     name, _, version = model.rpartition("-")

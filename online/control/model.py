@@ -15,7 +15,12 @@ RANKER_SLOT = "ranker"
 """The one document of the kind."""
 
 
-def _is_named(name: str) -> str:
+def is_model(name: str) -> str:
+    """Return the name of a model.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
     if name not in NAMED:
         msg = f"there is no model of this name: use {', '.join(NAMED)}"
         raise ValueError(msg)
@@ -25,7 +30,7 @@ def _is_named(name: str) -> str:
 class ModelIn(Edge):
     """Which model is active; None: the one that the settings make the first of those that learn."""
 
-    candidate: Annotated[Label, AfterValidator(_is_named)] | None = None
+    candidate: Annotated[Label, AfterValidator(is_model)] | None = None
 
 
 def _candidate(slot: str, version: int, document: ModelIn) -> str:

@@ -131,9 +131,9 @@ def policy_document(policy: Policy) -> Mapping[str, Any]:
 def _complaint(policy_id: str, policy: Policy | None, others: Others) -> str:
     if policy is not None:
         return ""
-    using = [name for name, surface in others.of(SURFACE).items() if surface.policy == policy_id]
+    using = [name for name, surface in others.of(SURFACE).items() if surface.uses(policy_id)]
     if using:
-        return f"surfaces answer by it: activate another on {', '.join(using)} first"
+        return f"surfaces answer by it, or it is their shadow: change {', '.join(using)} first"
     trying = [e.experiment_id for e in others.of(EXPERIMENT).values() if any(v.policy == policy_id for v in e.variants)]
     return f"experiments answer by it: delete {', '.join(trying)} first" if trying else ""
 

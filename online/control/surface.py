@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from online.core.metric import MetricName
 from online.core.policy_document import DEFAULT_POLICY
+from online.core.shadow import Shadow
 from online.core.weighting import Weighting
 from schemas.fields import Edge, Label
 from schemas.slate import DEFAULT_SLATE, MAX_DEADLINE_MS, MAX_SLATE
 
 from .kind import Kind, Others, Raw
+from .model import is_model
+
+MOST_SHADOWS = 4
 
 
 class SloIn(Edge):
@@ -21,6 +25,21 @@ class SloIn(Edge):
 
     p99_ms: Annotated[float, Field(gt=0, le=60_000)] = 50.0
     availability: Annotated[float, Field(gt=0, le=1)] = 0.999
+
+
+class ShadowIn(Edge):
+    """A policy, or the surface's own with another ranker, that answers some requests a second time, unseen."""
+
+    policy: Label | None = None
+    model: Annotated[Label, AfterValidator(is_model)] | None = None
+    share: Annotated[float, Field(gt=0, le=1)] = Field(default=0.1, description="Of the requests")
+
+    @model_validator(mode="after")
+    def _is_one_of_the_two(self) -> Self:
+        if (self.policy is None) == (self.model is None):
+            msg = "a shadow names a policy or a model"
+            raise ValueError(msg)
+        return self
 
 
 class SurfaceIn(Edge):
@@ -40,6 +59,16 @@ class SurfaceIn(Edge):
         default=["click_rate"], description="What the surface is judged by, the decisive one first"
     )
     slo: SloIn = SloIn()
+    shadow: Annotated[list[ShadowIn], Field(max_length=MOST_SHADOWS)] = Field(
+        default=[], description="What answers some requests a second time, without being shown"
+    )
+
+    @model_validator(mode="after")
+    def _shadows_differ(self) -> Self:
+        if len({(shadow.policy, shadow.model) for shadow in self.shadow}) < len(self.shadow):
+            msg = "shadow: one is named twice"
+            raise ValueError(msg)
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +81,32 @@ class Surface:
     deadline_ms: int = 500
     weighting: Weighting = "hybrid"
     metrics: tuple[str, ...] = ("click_rate",)
+    shadows: tuple[Shadow, ...] = ()
+
+    def uses(self, policy_id: str) -> bool:
+        """Say whether a policy answers on the surface, seen or unseen."""
+        return policy_id == self.policy or any(shadow.policy == policy_id for shadow in self.shadows)
 
 
 def _surface(name: str, version: int, document: SurfaceIn) -> Surface:
-    return Surface(name, document.policy, document.n, document.deadline_ms, document.weighting, tuple(document.metrics))
+    return Surface(
+        name,
+        document.policy,
+        document.n,
+        document.deadline_ms,
+        document.weighting,
+        tuple(document.metrics),
+        tuple(Shadow(one.policy or "", one.model or "", one.share) for one in document.shadow),
+    )
 
 
 def _complaint(name: str, surface: Surface | None, others: Others) -> str:
-    known = others.ids("policy")
-    if surface is None or surface.policy in known:
+    if surface is None:
         return ""
-    return f"policy: there is none of this id; there are {', '.join(sorted(known))}"
+    known = others.ids("policy")
+    named = {"policy": [surface.policy], "shadow": [shadow.policy for shadow in surface.shadows if shadow.policy]}
+    unknown = [field for field, ids in named.items() if not set(ids).issubset(known)]
+    return f"{unknown[0]}: there is no such policy; there are {', '.join(sorted(known))}" if unknown else ""
 
 
 def _built_in(**said: object) -> Raw:

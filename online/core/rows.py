@@ -13,6 +13,7 @@ from schemas.control import decode_change
 from schemas.event import decode_event
 from schemas.fields import EPOCH_MAX_S
 from schemas.item import decode_item
+from schemas.shadow import decode_shadow
 from schemas.slate import decode_slate
 from schemas.user import decode_user
 
@@ -23,6 +24,7 @@ from .example import EXAMPLES, correction_of, decode_example
 from .foldable import clamp
 from .join import SLATES
 from .partition import EVENTS, USERS
+from .shadow import SHADOWS
 
 Row = tuple[Any, ...]
 EPOCH_DAY = date(1970, 1, 1)
@@ -113,6 +115,35 @@ def _slate(batch: Batch, message: Message) -> Row:
     )
 
 
+def _shadow(batch: Batch, message: Message) -> Row:
+    shadow = decode_shadow(message.payload)
+    slate = shadow.slate
+    _check_times(slate.served_at)
+    return (
+        slate.recommendation_id,
+        message.position,
+        _day(slate.served_at),
+        _micros(slate.served_at),
+        slate.surface,
+        shadow.shadow_of,
+        slate.user_key or "",
+        slate.policy_id,
+        slate.policy_version,
+        shadow.model,
+        slate.model_version,
+        shadow.served_policy_id,
+        shadow.served_policy_version,
+        shadow.served_model_version,
+        [slate.candidates[i] for i in slate.slots],
+        shadow.overlap,
+        shadow.rank_biased_overlap,
+        shadow.rank_shift,
+        shadow.share,
+        slate.stages_us,
+        message.payload,
+    )
+
+
 def _outcome(batch: Batch, message: Message) -> Row:
     example = decode_example(message.payload)
     _check_times(example.time)
@@ -164,6 +195,16 @@ _SLATES = Table(
     ),
     _slate,
 )  # fmt: skip
+_SHADOWS = Table(
+    "shadows",
+    (
+        "recommendation_id", "position", "day", "served_at", "surface", "shadow_of", "user_key", "policy_id",
+        "policy_version", "model", "model_version", "served_policy_id", "served_policy_version",
+        "served_model_version", "item_ids", "overlap", "rank_biased_overlap", "rank_shift", "share", "stages_us",
+        "payload",
+    ),
+    _shadow,
+)  # fmt: skip
 _OUTCOMES = Table(
     "outcomes",
     (
@@ -187,6 +228,7 @@ TABLES: dict[str, Table] = {
     DEAD: _DEAD_LETTERS,
     VERDICTS: _DOCUMENTS,
     CONTROL: _DOCUMENTS,
+    SHADOWS: _SHADOWS,
 }
 """Topic -> the table that records it."""
 

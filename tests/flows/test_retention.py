@@ -22,12 +22,13 @@ from online.core.example import EXAMPLES
 from online.core.join import JOIN_VIEW, SLATES
 from online.core.letters import LETTERS_VIEW
 from online.core.partition import EVENTS, USERS
+from online.core.shadow import SHADOWS
 from online.core.update import UPDATES
 from online.ports import START, Batch, Position, Unavailable
 from online.world import BLEND, RANKER, VECTORS
 
 PARTITIONS, SENT = 2, 10
-BY_USER, SINGLE = (EVENTS, USERS, SLATES), (ITEMS, UPDATES, EXAMPLES, DEAD, VERDICTS, CONTROL)
+BY_USER, SINGLE = (EVENTS, USERS, SLATES), (ITEMS, UPDATES, EXAMPLES, DEAD, VERDICTS, CONTROL, SHADOWS)
 PARTITIONS_OF = [*((topic, p) for topic in BY_USER for p in range(PARTITIONS)), *((topic, 0) for topic in SINGLE)]
 LATER = 1e12  # epoch seconds: everything is old by then
 

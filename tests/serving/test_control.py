@@ -156,7 +156,7 @@ def test_documents_are_listed_with_their_versions(pair: Pair) -> None:
     assert set(surfaces) == {"home", "item", "cart", "search", "email", "lounge"}
     assert (surfaces["home"]["version"], surfaces["home"]["built_in"]) == (1, True)
     assert (surfaces["lounge"]["version"], surfaces["lounge"]["built_in"]) == (1, False)
-    assert set(surfaces["home"]["document"]) == {"policy", "n", "deadline_ms", "weighting", "metrics", "slo"}
+    assert set(surfaces["home"]["document"]) == {"policy", "n", "deadline_ms", "weighting", "metrics", "slo", "shadow"}
     assert {one["id"] for one in call(pair.one, "GET", "/v1/policies")["policies"]} >= {"personal-1", "greedy-1"}
 
 
