@@ -26,6 +26,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.event import EventIn
 from schemas.identity import MergeIn
 from schemas.item import Item, ItemIn, decode_item
+from schemas.preferences import PreferencesIn, PreferencesOut
 from schemas.problem import ProblemOut, RowError
 from schemas.slate import RecommendIn, SlateOut
 from schemas.user import UserIn
@@ -173,6 +174,23 @@ class Client:
         """
         document: dict[str, Any] = json.loads(self._patient("GET", f"/v1/users/{_path(user_id)}"))
         return document
+
+    def preferences(self, user_id: str) -> PreferencesOut:
+        """Return what a user wants, as the record reflects it.
+
+        Raises:
+            Refused, Unreachable: no answer.
+        """
+        return PreferencesOut.model_validate_json(self._patient("GET", f"/v1/users/{_path(user_id)}/preferences"))
+
+    def put_preferences(self, user_id: str, wanted: PreferencesIn) -> bool:
+        """Say what a user wants, all of it; return whether the next slate obeys, which else a later one will.
+
+        Raises:
+            Refused, Unreachable: it is not kept.
+        """
+        answer = self._patient("PUT", f"/v1/users/{_path(user_id)}/preferences", _body(wanted))
+        return json.loads(answer).get("reflected", True) is True
 
     def merge(self, user_id: str, visitor_id: str) -> None:
         """Say that a visitor is this user: what it did counts for the user, now and later.

@@ -19,6 +19,7 @@ from schemas.export import JSON, MSGPACK, Document, Topic, asyncapi, edge_schema
 from schemas.identity import Absorb, Forwarded, Merge, MergeIn
 from schemas.item import Item, ItemIn
 from schemas.move import Arrived, Departed
+from schemas.preferences import Preferences, PreferencesIn, PreferencesOut
 from schemas.shadow import ShadowSlate
 from schemas.slate import RecommendIn, Slate, SlateOut
 from schemas.user import User, UserIn
@@ -26,7 +27,7 @@ from schemas.user import User, UserIn
 BY_USER = "hash of the user key: user_id, else visitor_id"
 SINGLE = "nothing: one partition, one order"
 
-EDGE = (EventIn, ItemIn, UserIn, MergeIn, RecommendIn, SlateOut)
+EDGE = (EventIn, ItemIn, UserIn, MergeIn, PreferencesIn, PreferencesOut, RecommendIn, SlateOut)
 """Documents at the HTTP edge."""
 
 TOPICS = (
@@ -35,11 +36,11 @@ TOPICS = (
         Event,
         JSON,
         BY_USER,
-        "What users did, and which visitor is which user. All events of a user are in one partition, in the order of "
-        "their acceptance; those of a visitor come to the user's partition once they are one.",
+        "What users did, what they want of the recommender, and which visitor is which user. All events of a user are "
+        "in one partition, in the order of their acceptance; those of a visitor come there once they are one.",
         writers=("api", "bridge", "flow_state"),
         readers=("flow_state", "flow_learn", "flow_record"),
-        also=(Merge, Absorb, Forwarded, Arrived, Departed),
+        also=(Preferences, Merge, Absorb, Forwarded, Arrived, Departed),
     ),
     Topic(
         USERS,

@@ -11,16 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from online.core.audience import audiences_of
+from online.core.controls import NO_CONTROLS
 from online.core.features import INDEX, NAMES, Retrieved, Scene, gather
 from online.core.leaning import leaning
 from online.core.policy import SlotPolicy, draw_slate, most_slots
 from online.core.policy_document import SOURCES, Policy
 from online.core.pool import new_items
+from online.core.preference_step import told
 from online.core.profile import Profile
 from online.core.rates import Rates
-from online.core.record import UserRecord
+from online.core.record import UserRecord, in_cart
 from online.core.robots import is_robot
 from online.core.row_lists import places
+from online.core.rules.control_rules import control_rules
 from online.core.rules.in_force import Applied, InForce
 from online.core.rules.request_fields import RequestFields
 from online.core.rules.rule_set import CompiledRule
@@ -35,6 +38,7 @@ from online.world import World
 from schemas.slate import PACKED_VERSION, Slate
 
 NO_RECORD = UserRecord()
+WHO = ("user_id", "visitor_id", "session_id")  # of a request, not logged where consent is withdrawn
 _NONE = np.empty(0, np.int32)
 STATIC_ITEMS = 1000  # of the catalogue, oldest rows first, stand in when retrieval finds too little
 
@@ -61,6 +65,7 @@ class SlateRequest:
     exclude_item_ids: Sequence[str] = ()
     exclude_seen: bool = False
     exclude_purchased: bool = True
+    exclude_in_cart: bool = True
     seed_given: bool = False
     robot: bool = False  # by its own words
     rules: Sequence[CompiledRule] = ()  # its own: filter and boosts
@@ -93,12 +98,15 @@ def recommend(
         stopwatch: told when each stage ends; what it raises breaks off.
     """
     known = record or NO_RECORD
+    controls = known.controls or NO_CONTROLS
+    if controls.refusal:
+        known = told(known)
     tops = world.tops or Toplists(world.table, request.now)
     profile = Profile.of(world.table, known, request.now)
     session = _session_items(request, profile)
     rows = world.table.rows(session)
     context = known.labels_context | known.context | request.context
-    audiences = audiences_of(context)
+    audiences = audiences_of(request.context if controls.refusal else context)
     rules = _rules(world, request, known, context)
     counted, wanted = evidence(request.weighting, known, session)
     leaned = profile if counted is known else Profile.of(world.table, counted, request.now)
@@ -110,7 +118,9 @@ def recommend(
     eligible, removed = _eligible(world, request, session, profile, applied)
     is_shared = any(name in world.liked for name in audiences)
     is_named = request.user_key is not None
-    seen = Evidence(acts_of(known), len(session), is_shared, bool(eligible.any()), is_named, degraded, late)
+    seen = Evidence(
+        acts_of(known), len(session), is_shared, bool(eligible.any()), is_named, degraded, late, controls.refusal
+    )
     rung, why = rung_of(seen)
     groups = _groups(world, found.rows)
     unnamed = _unnamed(world, request, applied, groups, eligible)
@@ -135,19 +145,20 @@ def recommend(
     stopwatch("slots")
     fired, rule_hits = applied.fired
     robot = request.robot or is_robot(known, request.now)
+    is_nameless = controls.consent is False
     ope_why = _ope_why(request, rung, degraded or late, robot)
     return Slate(
         recommendation_id=request.recommendation_id,
         decision_id=request.recommendation_id,
         partition=request.partition,
-        user_key=request.user_key,
+        user_key=None if is_nameless else request.user_key,
         surface=request.surface,
         time=request.now,
         served_at=request.served_at,
         n=request.n,
-        request=_asked(world, request),
+        request=_asked(world, request, is_nameless),
         session_items=list(session),
-        record_position=known.position,
+        record_position="" if is_nameless else known.position,
         updates=dict(world.table.applied),
         model_version=world.ranker.version,
         index_version=world.vectors.version if world.vectors else 0,
@@ -195,6 +206,7 @@ def recommend(
         experiment_id=request.experiment_id,
         variant=request.variant,
         held_out=request.held_out,
+        controls=controls.in_force,
     )
 
 
@@ -204,9 +216,10 @@ def _values(request: SlateRequest) -> dict[str, float]:
     return {} if value is None else {"click": value.click, "cart": value.cart, "purchase": value.purchase}
 
 
-def _asked(world: World, request: SlateRequest) -> dict[str, Any]:
+def _asked(world: World, request: SlateRequest, is_nameless: bool) -> dict[str, Any]:
     """Return what the client asked, without ids that are logged elsewhere or that no item has."""
-    asked = {name: value for name, value in request.as_asked.items() if name != "session_items"}
+    left_out = {"session_items", *(WHO if is_nameless else ())}
+    asked = {name: value for name, value in request.as_asked.items() if name not in left_out}
     if "exclude_item_ids" in asked:
         asked["exclude_item_ids"] = [i for i in request.exclude_item_ids if i in world.table.ids.codes]
     return asked
@@ -220,7 +233,7 @@ def is_showable(world: World, slate: Slate) -> bool:
 
 def _rules(world: World, request: SlateRequest, record: UserRecord, context: Context) -> InForce:
     fields = RequestFields(record, request.user_key, request.surface, request.n, request.item_id, context, request.now)
-    return InForce.of(world.rule_set, world.table, fields, request.rules)
+    return InForce.of(world.rule_set, world.table, fields, [*control_rules(record.controls), *request.rules])
 
 
 def _session_items(request: SlateRequest, profile: Profile) -> list[str]:
@@ -285,13 +298,21 @@ def _eligible(
         "excluded": known(request.exclude_item_ids),
         "current": known(session[-1:]),  # what the user looks at right now
         "purchased": known(record.purchased) if request.exclude_purchased else _NONE,
+        "in_cart": known(in_cart(record)) if request.exclude_in_cart else _NONE,
         "seen": profile.seen if request.exclude_seen else _NONE,
     }
     gone = {reason: places(items, rows) >= 0 for reason, items in named.items() if len(items)}
     gone["catalogue"] = ~world.table.is_eligible(rows, request.now)
+    if (owner := world.table.owners.codes.get(_user_id(request))) is not None:
+        gone["own"] = world.table.owner[rows] == owner
     gone |= applied.kept_out
     removed = {reason: int(np.count_nonzero(of_reason)) for reason, of_reason in gone.items() if of_reason.any()}
     return ~np.logical_or.reduce(list(gone.values())), removed
+
+
+def _user_id(request: SlateRequest) -> str:
+    key = request.user_key or ""
+    return key[1:] if key.startswith("u") else ""
 
 
 def _weight_shift(world: World, request: SlateRequest) -> NDArray[np.float64] | None:

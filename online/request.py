@@ -121,6 +121,7 @@ def resolve(
         exclude_item_ids=ask.exclude_item_ids,
         exclude_seen=ask.exclude_seen,
         exclude_purchased=ask.exclude_purchased,
+        exclude_in_cart=ask.exclude_in_cart,
         seed_given=ask.seed is not None,
         context=ask.context,
         robot=declares_robot(ask.context, user_agent),

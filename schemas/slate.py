@@ -54,6 +54,7 @@ class RecommendIn(Edge):
     exclude_item_ids: Annotated[list[Id], Field(max_length=1000)] = []
     exclude_seen: bool = False
     exclude_purchased: bool = True
+    exclude_in_cart: bool = True
     diversity: Annotated[float, Field(ge=0, le=10)] | None = None
     exploration: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="Share of uniform draws per slot; default: the policy's"
@@ -132,6 +133,9 @@ class SlateOut(BaseModel):
     model_version: str
     experiment: ExperimentOut | None = None
     fallback: Fallback | None
+    controls: list[str] = Field(
+        default=[], description="The user's own, in force: muted, boosts, personalization_off, consent_withdrawn"
+    )
     state_as_of: StateAsOf
     ope_valid: bool
     took_ms: float
@@ -221,6 +225,7 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     experiment_id: str = ""  # that the unit was in; empty for none
     variant: str = ""
     held_out: bool = False  # of a unit of the holdout: nothing is learned from it
+    controls: list[str] = []  # of the user, in force; without consent nothing is learned from the slate
 
     def sources_of(self, candidate: int) -> list[str]:
         """Return the names of the sources that found a candidate, in their order."""

@@ -26,6 +26,7 @@ from . import (
     experiments,
     identity,
     models,
+    preferences,
     recommendations,
     rules,
     shadows,
@@ -51,6 +52,7 @@ def create_app(worker: Worker) -> FastAPI:
     app.include_router(events.router(worker))
     app.include_router(catalogue.router(worker))
     app.include_router(identity.router(worker))
+    app.include_router(preferences.router(worker))
     app.include_router(control.router(worker))
     app.include_router(rules.router(worker))
     app.include_router(experiments.router(worker))
@@ -60,7 +62,7 @@ def create_app(worker: Worker) -> FastAPI:
     app.include_router(browser_client.router())
     _add_operations(app, worker)
     bodies: list[type[BaseModel]] = [EventIn, EventBatchIn, ItemIn, ItemBatchIn, UserIn, MergeIn, RecommendIn]
-    describe(app, [*bodies, *control.BODIES, *rules.BODIES, *shadows.BODIES, *dead_letters.BODIES])
+    describe(app, [*bodies, *control.BODIES, *rules.BODIES, *shadows.BODIES, *preferences.BODIES, *dead_letters.BODIES])
     return app
 
 

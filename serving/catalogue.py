@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from online.core.catalogue import ITEMS
 from online.core.partition import USERS
-from online.core.record import UserRecord
+from online.core.record import UserRecord, in_cart
 from online.ports import Unavailable
 from schemas.event import EVENT_TYPES, user_key
 from schemas.fields import Edge
@@ -238,7 +238,7 @@ def _described(worker: Worker, user_id: str, record: UserRecord) -> dict[str, An
         "recent": [
             {"item_id": t.item_id, "event_type": EVENT_TYPES[t.type_code], "timestamp": t.time} for t in record.recent
         ],
-        "in_cart": [item for item, time_ in record.carted.items() if time_ > 0],
+        "in_cart": in_cart(record),
         "purchased": list(record.purchased),
         "hidden": list(record.hidden),
         "events": {EVENT_TYPES[code]: count for code, count in record.counts.items()},

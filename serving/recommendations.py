@@ -22,7 +22,7 @@ from online.core.rules.rule_set import InvalidRule
 from online.core.slate_features import slate_features
 from online.pipeline import SlateRequest, Stopwatch, is_showable, recommend
 from online.ports import Unavailable
-from online.request import Known, UnknownPolicy, look_up, resolve
+from online.request import Known, UnknownPolicy, look_up, request_key, resolve
 from online.world import World
 from schemas.fields import PRINTABLE
 from schemas.slate import DEFAULT_SLATE, MAX_SLATE, RecommendIn, Slate, SlateOut, encode_slate
@@ -109,13 +109,15 @@ def _answer(worker: Worker, http: Request, ask: RecommendIn) -> Response:
     slate = _drawn(world, request, record, degraded, stages)
     while not is_showable(world, slate):  # the follower has just applied a takedown that hits it
         slate = _drawn(world, request, record, degraded, stages)
-    slate.stages_us, slate.records = stages.us, dict(known.positions)
+    slate.stages_us = stages.us
+    if slate.user_key is not None:
+        slate.records = dict(known.positions)
     try:
         worker.appender.keep((SLATES, slate.partition, encode_slate(slate)))
     except (SpoolFull, OSError) as error:
         slate.ope_valid, slate.ope_why = False, f"not logged: {error}"
     stages("log")
-    payload = msgspec.json.encode(_described(world, ask, slate, record, stages.began))
+    payload = msgspec.json.encode(_described(world, ask, slate, None if degraded else record, stages.began))
     surface = slate.surface if slate.surface in world.control.of(SURFACE) else "other"  # a client may send any
     worker.metrics.slates.labels(surface, slate.rung).inc()
     worker.metrics.robot_slates.inc(slate.robot)
@@ -135,10 +137,13 @@ def _drawn(world: World, request: SlateRequest, record: UserRecord | None, degra
 
 
 def _known(worker: Worker, ask: RecommendIn) -> tuple[Known, str]:
+    key = request_key(ask)
     try:
-        return look_up(ask, worker.records), ""
+        known = look_up(ask, worker.records)
     except Unavailable as error:
-        return Known(None), f"no user record: {error}"
+        return Known(worker.remembered.of(key)), f"no user record: {error}"
+    worker.remembered.note(key, known.record)
+    return known, ""
 
 
 def _resolved(worker: Worker, world: World, ask: RecommendIn, user_agent: str) -> SlateRequest:
@@ -169,6 +174,7 @@ def _described(world: World, ask: RecommendIn, slate: Slate, record: UserRecord 
         "policy_version": slate.policy_version,
         "model_version": slate.model_version,
         "experiment": {"id": slate.experiment_id, "variant": slate.variant} if slate.experiment_id else None,
+        "controls": slate.controls,
         "fallback": None if personal else {"rung": slate.rung, "why": slate.why},
         "state_as_of": {
             "position": record.position if record else None,

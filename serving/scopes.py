@@ -37,6 +37,10 @@ SCOPES: Mapping[str, Scopes] = {
     "PUT /v1/users/{user_id}": _INGEST,
     "GET /v1/users/{user_id}": _READ,
     "POST /v1/users/{user_id}:merge": _INGEST | _PAGE,
+    "GET /v1/users/{user_id}/preferences": _READ,
+    "PUT /v1/users/{user_id}/preferences": _INGEST,
+    "GET /v1/visitors/{visitor_id}/preferences": _READ,
+    "PUT /v1/visitors/{visitor_id}/preferences": _INGEST,
     **{
         f"{method} /v1/{plural}{rest}": scopes
         for plural in ("policies", "surfaces", "rules", "experiments")

@@ -9,7 +9,7 @@ import msgspec
 
 from online.ports import Perishable
 
-STEP_VERSION = 4
+STEP_VERSION = 5
 """Version of the folds and of what they store; raised when an older program would lose some of it."""
 
 Outgoing = tuple[str, int, bytes]
@@ -89,7 +89,7 @@ def check_version(checkpoint: Checkpoint) -> None:
     >>> check_version(Checkpoint(step_version=STEP_VERSION + 1))
     Traceback (most recent call last):
         ...
-    online.core.checkpoint.NewerVersion: the records have version 5 and this program knows 4: run the newer program
+    online.core.checkpoint.NewerVersion: the records have version 6 and this program knows 5: run the newer program
     """
     if checkpoint.step_version > STEP_VERSION:
         msg = f"the records have version {checkpoint.step_version} and this program knows {STEP_VERSION}"

@@ -8,9 +8,10 @@ from online.ports import Message
 from schemas.event import Event, decode_event, user_key
 from schemas.identity import IDENTITY_TYPES, Forwarded, Merge, decode_identity
 from schemas.move import MOVE_TYPES, Arrived, decode_move, is_move
+from schemas.preferences import PREFERENCES, Preferences, decode_preferences
 from schemas.user import User, decode_user
 
-from .foldable import Unfoldable, check_event, check_record, check_times, check_user, clamp
+from .foldable import Unfoldable, check_event, check_preferences, check_record, check_times, check_user, clamp
 from .record import RECORD_VERSION, UserRecord, decode_record
 
 
@@ -32,7 +33,7 @@ class Departure(NamedTuple):
     """The record has gone to another partition."""
 
 
-Entry = tuple[Message, str, Event | Merge | Absorption | Arrival | Departure]
+Entry = tuple[Message, str, Event | Merge | Absorption | Arrival | Departure | Preferences]
 """A message that can be folded, the key of its record, and what it says."""
 
 Document = tuple[str, User | Departure]
@@ -51,9 +52,8 @@ def read_entry(message: Message) -> Entry:
         return _read_identity(message)
     if event.event_type in MOVE_TYPES:
         return _read_move(message, event.user_key)
-    check_event(event)
-    clamp(event)
-    return message, event.user_key, event
+    said = _read_said(message.payload, event)
+    return message, said.user_key, said
 
 
 def read_document(message: Message) -> Document:
@@ -71,13 +71,22 @@ def read_document(message: Message) -> Document:
     return user_key(user.user_id, None), user
 
 
+def _read_said(payload: bytes, event: Event) -> Event | Preferences:
+    """Return what a user or visitor has done, or said of itself."""
+    if event.event_type == PREFERENCES:
+        preferences = decode_preferences(payload)
+        check_preferences(preferences)
+        return preferences
+    check_event(event)
+    clamp(event)
+    return event
+
+
 def _read_identity(message: Message) -> Entry:
     identity = decode_identity(message.payload)
     if isinstance(identity, Forwarded):
         event = decode_event(bytes(identity.event))
-        check_event(event)
-        clamp(event)
-        return message, identity.target_key, event
+        return message, identity.target_key, _read_said(bytes(identity.event), event)
     check_times(identity.timestamp, identity.received_at)
     if isinstance(identity, Merge):
         return message, identity.visitor_key, identity

@@ -1,7 +1,7 @@
 """Expiry: a record that nothing has touched for long counts as gone. A rule of the fold, so that a rebuild sees it too.
 
 It goes by `received_at` of what the log holds, never by the clock. That a store forgets such records is only garbage
-collection, and comes later. What user documents say stays for ever: it is no behaviour, and comes from another topic.
+collection, and comes later. What user documents and preferences say stays for ever: it is no behaviour.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def touch(record: UserRecord, received_at: float, expiry_s: float) -> None:
 
 
 def living(record: UserRecord, now: float, expiry_s: float = EXPIRY_S) -> UserRecord | None:
-    """Return what is known of a user at `now`: of a record that is gone only what documents say, None without any.
+    """Return what is known of a user at `now`: of a record that is gone only what was told, None without any.
 
     >>> living(UserRecord(counts={2: 1}, received=5.0), now=6.0).counts
     {2: 1}
@@ -48,7 +48,7 @@ def living(record: UserRecord, now: float, expiry_s: float = EXPIRY_S) -> UserRe
 
 def is_perishable(record: UserRecord) -> bool:
     """Say whether the record may be forgotten as a whole once it is gone."""
-    return not record.labels_time
+    return not record.labels_time and record.controls is None
 
 
 def _documented(record: UserRecord) -> UserRecord:
@@ -58,4 +58,5 @@ def _documented(record: UserRecord) -> UserRecord:
         labels_context=record.labels_context,
         context=record.labels_context,
         context_time=record.labels_time if record.labels_context else 0.0,
+        controls=record.controls,
     )

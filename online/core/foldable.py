@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import get_args
 
 from schemas.event import MAX_SKEW_S, Event
 from schemas.fields import EPOCH_MAX_S
+from schemas.preferences import (
+    LEAST_FACTOR,
+    MAX_BOOSTED,
+    MAX_MUTED_ITEMS,
+    MAX_MUTED_LABELS,
+    MOST_FACTOR,
+    Facet,
+    FacetBoost,
+    Preferences,
+)
 from schemas.user import User
 
+from .controls import NO_CONTROLS
 from .decay import HALF_LIVES_S
 from .record import DEDUP_BYTES, FACETS, TYPE_CODES, UserRecord
 
 MAX_ID, MAX_LABEL, MAX_LABELS, MAX_ITEMS = 256, 128, 64, 1000  # as at the HTTP edge
 MAX_TEXT, MAX_CONTEXT = 1024, 32
+_BOOSTED = frozenset(get_args(Facet))
 INT64 = range(-(2**63), 2**63)  # records are msgpack, which knows no larger ones
 
 
@@ -77,6 +90,32 @@ def _check_years(timestamp: float, received_at: float) -> None:
         raise Unfoldable(f"a time lies outside the years 1970 to 2100: {timestamp}, received at {received_at}")
 
 
+def check_preferences(said: Preferences) -> None:
+    """Raise `Unfoldable` for preferences that no record could hold, or that no later ones could replace.
+
+    >>> check_preferences(Preferences(event_id="e", timestamp=1.0, received_at=1.0, muted_brands=[""], user_id="7"))
+    Traceback (most recent call last):
+    online.core.foldable.Unfoldable: preferences: too many, or one that cannot be
+    """
+    check_times(said.timestamp, said.received_at)
+    if len(said.user_id or "") > MAX_ID or len(said.visitor_id or "") > MAX_ID:
+        raise Unfoldable(_wrong_length("user_id or visitor_id"))
+    if not _are_preferences(said.muted_items, said.muted_brands, said.muted_categories, said.boosts):
+        raise Unfoldable("preferences: too many, or one that cannot be")
+
+
+def _are_preferences(items: list[str], brands: list[str], categories: list[str], boosts: list[FacetBoost]) -> bool:
+    return (
+        len(items) <= MAX_MUTED_ITEMS
+        and max(len(brands), len(categories)) <= MAX_MUTED_LABELS
+        and len(boosts) <= MAX_BOOSTED
+        and all(0 < len(item) <= MAX_ID for item in items)
+        and all(0 < len(label) <= MAX_LABEL for label in (*brands, *categories))
+        and all(0 < len(boost.value) <= MAX_LABEL for boost in boosts)
+        and all(boost.facet in _BOOSTED and LEAST_FACTOR <= boost.factor <= MOST_FACTOR for boost in boosts)
+    )
+
+
 def check_user(user: User) -> None:
     """Raise `Unfoldable` for a user document that no record could hold, or that no later one could replace."""
     if not 0 < len(user.user_id) <= MAX_ID:
@@ -98,8 +137,11 @@ def check_record(record: UserRecord) -> None:
     online.core.foldable.Unfoldable: no record that a fold has left
     """
     weights = [weight for table in record.affinities for weight in table.values()]
+    controls = record.controls or NO_CONTROLS
     if not (
         len(record.affinities) == len(FACETS)
+        and _are_preferences(controls.muted_items, controls.muted_brands, controls.muted_categories, controls.boosts)
+        and all(0.0 <= time <= EPOCH_MAX_S for time in (controls.time, controls.forgotten))
         and len(record.dedup) % DEDUP_BYTES == 0
         and all(len(weight) == len(HALF_LIVES_S) for weight in weights)
         and all(isfinite(part) for weight in weights for part in weight)

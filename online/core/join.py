@@ -25,6 +25,7 @@ from schemas.event import Event, decode_event
 from schemas.slate import MAX_SLATE, Slate, decode_slate
 
 from .checkpoint import Folded, Outgoing
+from .controls import CONSENT_WITHDRAWN
 from .dead_letter import dead_letter
 from .decay import DAY_S
 from .example import CART, CLICK, EXAMPLES, PURCHASE, Example, encode_example
@@ -90,7 +91,7 @@ class JoinFold:
     def _slate(self, message: Message) -> set[str]:
         slate = decode_slate(message.payload)
         key = slate.recommendation_id
-        if slate.robot or slate.held_out:
+        if slate.robot or slate.held_out or CONSENT_WITHDRAWN in slate.controls:
             return set()
         known = self._open.by_id.get(key)
         if key in self._clicked.by_id or (known is not None and known.slate is not None):

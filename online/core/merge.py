@@ -9,6 +9,8 @@ from __future__ import annotations
 from operator import itemgetter
 from struct import Struct
 
+from .controls import united
+from .preference_step import forget_all
 from .record import ID_BYTES, UserRecord, decode_record, encode_record
 from .session import hash64, united_sessions
 from .step import DISORDER_S, FoldConfig, keep_latest, keep_strongest, keep_tail, rebase_record
@@ -21,11 +23,19 @@ _ENTRY = Struct(f"<{ID_BYTES}sI")
 def absorb(user: UserRecord, visitor: UserRecord, merge_id: str, config: FoldConfig) -> bool:
     """Take a visitor's record into the user's, in place; say whether it was taken, which happens once.
 
-    The user's labels stand. `visitor` is used up: the two must not be the same record.
+    The user's labels stand. Where the user refuses, what the visitor did is not taken, only what it has hidden.
+    `visitor` is used up: the two must not be the same record.
     """
     merge = hash64(merge_id)
     if merge in user.absorbed:
         return False
+    user.controls = united(user.controls, visitor.controls)
+    user.absorbed.append(merge)
+    if user.controls is not None and user.controls.consent is False:
+        forget_all(user)
+    if user.controls is not None and user.controls.refusal:
+        _absorb_marks(user, UserRecord(hidden=visitor.hidden), config)
+        return True
     _absorb_affinities(user, visitor, config)
     _absorb_touches(user, visitor, config)
     _absorb_marks(user, visitor, config)
@@ -40,7 +50,6 @@ def absorb(user: UserRecord, visitor: UserRecord, merge_id: str, config: FoldCon
     user.pace = max(user.pace, visitor.pace)
     user.robot_until = max(user.robot_until, visitor.robot_until)
     user.dedup = _united(user.dedup, visitor.dedup, config)
-    user.absorbed.append(merge)
     return True
 
 

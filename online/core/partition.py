@@ -11,17 +11,20 @@ import msgspec
 from online.ports import Batch, Message, Perishable
 from schemas.event import Event
 from schemas.identity import Absorb, Forwarded, Merge, encode_identity
+from schemas.preferences import Preferences
 from schemas.user import User
 
 from .audience import audiences_of
 from .checkpoint import Folded, Outgoing
+from .controls import reach_of
 from .dead_letter import dead_letter
 from .entry import Absorption, Arrival, Document, Entry, read_document, read_entry
 from .expiry import is_over, is_perishable, touch
 from .foldable import Unfoldable
-from .influence import counted
+from .influence import WHOLE, counted
 from .item_stats import ItemStats, count_item, decode_item_stats, encode_item_stats
 from .merge import absorb
+from .preference_step import fold_preferences, fold_unlearned
 from .record import TYPE_CODES, Forward, UserRecord, decode_record, encode_record
 from .robots import is_robot
 from .step import FoldConfig, event_weight, fold_event, fold_user, is_duplicate
@@ -132,6 +135,8 @@ class PartitionFold:
         for message, key, said in entries:
             if isinstance(said, Event):
                 self._fold_event(message, key, said, touches, outbox)
+            elif isinstance(said, Preferences):
+                self._fold_preferences(message, key, said, outbox)
             elif isinstance(said, Merge):
                 self._fold_merge(message, said, outbox)
             elif isinstance(said, Absorption):
@@ -175,6 +180,10 @@ class PartitionFold:
     ) -> None:
         config = self.config
         record = self._touched(key, message, event.received_at)
+        reach = reach_of(event, record.controls)
+        if reach == "nothing" and record.forward is None:
+            fold_unlearned(record, event, reach, config.caps)
+            return
         if is_duplicate(record, event, config):
             return
         if record.forward is not None:
@@ -183,14 +192,20 @@ class PartitionFold:
         time = event.timestamp
         landmark = config.decay.landmark(time)
         factors = config.decay.at(time, landmark)
-        joined = fold_event(record, event, factors, landmark, config)
+        joined = None
+        if reach == "profile":
+            joined = fold_event(record, event, factors, landmark, config)
+        else:
+            fold_unlearned(record, event, reach, config.caps)
         if is_robot(record, time):
             self._robot_events += 1
             return
         if event.held_out:
             return
         code, weight = TYPE_CODES[event.event_type], event_weight(event, config.weights)
-        own_factors = factors if record.landmark == landmark else config.decay.at(time, record.landmark)
+        is_learned = reach == "profile"
+        is_other = is_learned and record.landmark != landmark
+        own_factors = config.decay.at(time, record.landmark) if is_other else factors
         # Not of the user document: where it comes between two events, no log says.
         audiences = audiences_of(event.context) if joined is not None else ()
         for item in event.items:
@@ -206,8 +221,15 @@ class PartitionFold:
                 decay=config.decay,
                 received_at=event.received_at,
                 expiry_s=config.item_expiry_s,
-                shares=counted(record, item.item_id, weight, own_factors, config),
+                shares=counted(record, item.item_id, weight, own_factors, config) if is_learned else WHOLE,
             )
+
+    def _fold_preferences(self, message: Message, key: str, said: Preferences, outbox: list[Outgoing]) -> None:
+        record = self._touched(key, message, said.received_at)
+        if record.forward is not None:
+            self._send(outbox, _forwarded(message, said, record.forward))
+        else:
+            fold_preferences(record, said)
 
     def _fold_merge(self, message: Message, merge: Merge, outbox: list[Outgoing]) -> None:
         """Forward a visitor from here on; the first merge also sends the record. Repeated or older ones do nothing."""
@@ -253,7 +275,7 @@ def _perishing(records: Mapping[str, UserRecord | None]) -> list[str]:
     return [key for key, record in records.items() if record is not None and is_perishable(record)]
 
 
-def _forwarded(message: Message, event: Event, forward: Forward) -> Forwarded:
+def _forwarded(message: Message, event: Event | Preferences, forward: Forward) -> Forwarded:
     return Forwarded(
         event_id=event.event_id,
         timestamp=event.timestamp,

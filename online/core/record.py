@@ -12,9 +12,10 @@ from lz4.block import LZ4BlockError, compress, decompress
 from schemas.event import EVENT_TYPES
 from schemas.fields import guarded
 
+from .controls import Controls
 from .decay import Weights
 
-RECORD_VERSION = 3
+RECORD_VERSION = 4
 ID_BYTES = 6  # of the hash of an event id: among 4,096 of them, one new event in 7e10 is taken for known
 DEDUP_BYTES = ID_BYTES + 4
 
@@ -97,6 +98,8 @@ class UserRecord(msgspec.Struct, array_like=True, dict=True):
     withdrawn: dict[str, Weights] = {}  # item -> what negative events have taken off its affinity, as forward weights
     pace: float = 0.0  # acts within about a minute, as of `last_time` (`online.core.robots`)
     robot_until: float = 0.0  # event time up to which this is taken for a robot
+    # since version 4
+    controls: Controls | None = None  # None while nothing was said
 
     @cached_property
     def tail(self) -> dict[str, int]:
@@ -105,6 +108,15 @@ class UserRecord(msgspec.Struct, array_like=True, dict=True):
         for touch in self.recent:
             counts[touch.item_id] = counts.get(touch.item_id, 0) + 1
         return counts
+
+
+def in_cart(record: UserRecord) -> list[str]:
+    """Return the items that were put into the cart and have neither been taken out nor bought since.
+
+    >>> in_cart(UserRecord(carted={"a": 5, "b": -6, "c": 7}, purchased={"c": 8}))
+    ['a']
+    """
+    return [item for item, time in record.carted.items() if time > 0 and record.purchased.get(item, 0) < time]
 
 
 _PACKED = b"\x01"  # what no array of msgpack begins with

@@ -11,10 +11,11 @@ from schemas.event import EventIn, accept, decode_event, encode_event
 from schemas.fields import EPOCH_MAX_S, guarded, safe_path
 from schemas.identity import IDENTITY_TYPES, decode_identity
 from schemas.item import ItemIn, accept_item, decode_item, encode_item
+from schemas.preferences import PREFERENCES, decode_preferences
 from schemas.user import UserIn, accept_user, decode_user, encode_user
 
 from .catalogue import ITEMS, FacetsOf, stamp
-from .foldable import MAX_ID, Unfoldable, check_event, check_user
+from .foldable import MAX_ID, Unfoldable, check_event, check_preferences, check_user
 from .letters import Letter
 from .partition import EVENTS, USERS
 
@@ -83,6 +84,8 @@ def is_foldable(topic: str, payload: bytes) -> bool:
             event = decode_event(payload)
             if event.event_type in IDENTITY_TYPES:
                 decode_identity(payload)
+            elif event.event_type == PREFERENCES:
+                check_preferences(decode_preferences(payload))
             else:
                 check_event(event)
     except (msgspec.MsgspecError, Unfoldable):

@@ -21,7 +21,8 @@ class Evidence:
     share a label or a value of context, and whether anything was found.
 
     `degraded` says why the record could not be read, empty when it could; `is_named` whether the request names anybody;
-    `late` why there was no time for more than what everybody likes, empty when there was.
+    `late` why there was no time for more than what everybody likes, empty when there was; `refusal` why nothing
+    personal is wanted, empty when it is.
     """
 
     acts: int
@@ -31,6 +32,7 @@ class Evidence:
     is_named: bool
     degraded: str = ""
     late: str = ""
+    refusal: str = ""
 
 
 def acts_of(record: UserRecord) -> int:
@@ -54,7 +56,11 @@ def rung_of(evidence: Evidence) -> tuple[Rung, str]:
         return "popularity", evidence.late
     if evidence.acts >= PERSONAL_ACTS:
         return "personal", ""
-    why = evidence.degraded or ("no acts of this user yet" if evidence.is_named else "the request names no user")
+    why = (
+        evidence.degraded
+        or evidence.refusal
+        or ("no acts of this user yet" if evidence.is_named else "the request names no user")
+    )
     if evidence.session_items:
         return "session", why
     return ("audience" if evidence.is_shared else "popularity"), why

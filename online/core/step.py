@@ -24,7 +24,7 @@ Context = dict[str, str | bool | int | float | None]
 _remembered = Struct(f"<{ID_BYTES}sI").pack
 _received_at = Struct("<I").unpack_from
 _CART = {"add_to_cart": 1, "remove_from_cart": -1}
-_HIDES = frozenset({"hide", "not_interested"})
+HIDES = frozenset({"hide", "not_interested"})
 DISORDER_S = 86_400  # how far `received_at` may be out of order on the log: what a spool held back comes late
 RATING_MOST = 3.0  # times the weight of a rating
 RATING_NEUTRAL = 3.0  # the middle of a five-star scale says nothing either way
@@ -176,7 +176,7 @@ def _settle(record: UserRecord, touch: Touch, config: FoldConfig) -> None:
         caps = config.caps
         value = [touch.weight * f for f in config.decay.at(touch.time, record.landmark)]
         _weigh(record, touch, value, caps)
-        _mark(record.seen, touch.item_id, int(touch.time), caps.seen)
+        mark(record.seen, touch.item_id, int(touch.time), caps.seen)
 
 
 def _weigh(record: UserRecord, said: Touch | EventItem, value: Weights, caps: Caps) -> None:
@@ -280,13 +280,14 @@ def _fold_marks(record: UserRecord, event: Event, caps: Caps) -> None:
         keep_latest(record.carted, caps.carted)
     elif kind == "purchase":
         for item in event.items:
-            _mark(record.purchased, item.item_id, time, caps.purchased)
-    elif kind in _HIDES:
+            mark(record.purchased, item.item_id, time, caps.purchased)
+    elif kind in HIDES:
         for item in event.items:
-            _mark(record.hidden, item.item_id, time, caps.hidden)
+            mark(record.hidden, item.item_id, time, caps.hidden)
 
 
-def _mark(table: dict[str, int], item_id: str, time: int, cap: int) -> None:
+def mark(table: dict[str, int], item_id: str, time: int, cap: int) -> None:
+    """Note in a capped table when an item was marked last."""
     if time >= table.get(item_id, 0):
         table[item_id] = time
         keep_latest(table, cap)

@@ -16,6 +16,7 @@ from headrace.client import BATCH, Client, Refused, Unreachable
 from headrace.supervisor import free_port
 from schemas.event import EventIn
 from schemas.item import ItemIn
+from schemas.preferences import PreferencesIn
 from schemas.slate import RecommendIn
 
 KEPT = (202, {}, {"accepted": 1, "duplicates": 0, "rejected": 0, "errors": [], "took_ms": 0.1})
@@ -196,6 +197,18 @@ def test_ids_are_escaped_in_paths(server: Server, client: Client) -> None:
         client.item("a/b c?d")
 
     assert server.asked[0].path == "/v1/items/a%2Fb%20c%3Fd"
+
+
+def test_preferences_say_whether_the_next_slate_obeys(server: Server, client: Client) -> None:
+    nothing = {"muted_items": [], "muted_brands": [], "muted_categories": [], "boosts": [], "personalization": None}
+    stored = {"user_id": "7", "consent": None, "updated_at": 1.0, "forgotten_before": None, "position": "9", **nothing}
+    server.answers += [(200, {}, stored), (202, {}, {"updated_at": 1.0, "reflected": False}), (200, {}, stored)]
+
+    assert client.put_preferences("7/8", PreferencesIn(muted_brands=["acme"]))
+    assert not client.put_preferences("7/8", PreferencesIn())
+    assert client.preferences("7/8").position == "9"
+    assert server.asked[0][:2] == ("PUT", "/v1/users/7%2F8/preferences")
+    assert server.asked[0].body == {"muted_brands": ["acme"]}
 
 
 def test_importing_it_imports_nothing_of_the_server() -> None:

@@ -66,6 +66,7 @@ def test_a_client_of_version_1_is_understood() -> None:
         "exclude_item_ids": ["b"],
         "exclude_seen": True,
         "exclude_purchased": False,
+        "exclude_in_cart": True,
         "diversity": 0.5,
         "exploration": 0.1,
         "return_properties": ["brand"],

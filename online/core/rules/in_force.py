@@ -125,7 +125,8 @@ class Applied:
     def kept_out(self) -> dict[str, Bools]:
         """What each include and exclude takes from the support, (c,) by the reason's name."""
         masks = {k: ~self.hits[:, k] for k in self._of("include")} | {k: self.hits[:, k] for k in self._of("exclude")}
-        return {f"rule:{self.in_force.rules[k].rule.rule_id}": mask for k, mask in masks.items()}
+        rules = self.in_force.rules
+        return {rules[k].reason or f"rule:{rules[k].rule.rule_id}": mask for k, mask in masks.items()}
 
     @property
     def is_shown(self) -> Bools:

@@ -33,13 +33,17 @@ class InvalidRule(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule with the masks of its conditions; None where it has none. `version` is that of its document."""
+    """A rule with the masks of its conditions; None where it has none. `version` is that of its document.
+
+    `reason` is what slates call it when it keeps something out; empty: `rule:` and its id.
+    """
 
     rule: Rule
     version: int
     where: Mask | None
-    when: Mask | None
-    is_settled: bool
+    when: Mask | None = None
+    is_settled: bool = False
+    reason: str = ""
 
 
 def compile_rule(rule: Rule, version: int = 0) -> CompiledRule:
