@@ -108,8 +108,7 @@ def recommend(
     context = known.labels_context | known.context | request.context
     audiences = audiences_of(request.context if controls.refusal else context)
     rules = _rules(world, request, known, context)
-    counted, wanted = evidence(request.weighting, known, session)
-    leaned = profile if counted is known else Profile.of(world.table, counted, request.now)
+    leaned, wanted = evidence(request.weighting, profile, session)
     wanted_rows = rows if wanted is session else world.table.rows(wanted)
     query = Query(leaned, wanted_rows, leaning(world.table, leaned, wanted_rows), audiences)
     found = retrieve(world, tops, query, request.policy.retrievers)

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, ValidationError
 
 from online.core.catalogue import ITEMS
+from online.core.known import complete
 from online.core.partition import USERS
 from online.core.record import UserRecord, in_cart
 from online.ports import Unavailable
@@ -227,7 +228,7 @@ def _described(worker: Worker, user_id: str, record: UserRecord) -> dict[str, An
     decay, now = worker.world.table.decay, time.time()
     affinities = {
         facet: {key: [round(w, 6) for w in decay.now(weights, now, record.landmark)] for key, weights in table.items()}
-        for facet, table in zip(("items", "categories", "brands", "price_tiers"), record.affinities, strict=True)
+        for facet, table in zip(("items", "categories", "brands", "price_tiers"), complete(record).affinities, strict=True)
     }
     return {
         "user_id": user_id,

@@ -24,7 +24,7 @@ from headrace.verify.published import Edition
 from headrace.verify.publisher import DAMAGED_EVERY, Publisher
 from online.connect import open_log
 from online.core.join import SLATES
-from online.core.known import known
+from online.core.known import complete, known
 from online.core.partition import USER
 from online.core.record import UserRecord
 from online.core.slate_features import slate_features
@@ -226,7 +226,7 @@ def complaint_about(slate: Slate, served: Mapping[int, Vectors], record: UserRec
     if vectors is None:
         return f"vectors {slate.index_version} were never to be served"
     found = [i for i in range(len(slate.candidates)) if VECTORS in slate.sources_of(i)]
-    direction = vectors.query(record, slate.session_items)
+    direction = vectors.query(complete(record), slate.session_items)
     if direction is None:
         return f"{len(found)} items without a query" if found else ""
     if not found:

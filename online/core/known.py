@@ -10,14 +10,21 @@ _CONFIG = FoldConfig()
 
 
 def known(payload: bytes | None, now: float) -> UserRecord | None:
-    """Return what a stored record says of its user at `now`, with complete tables; None when nothing is known.
+    """Return what a stored record says of its user at `now`; None when nothing is known.
+
+    Its tables lack what its touches weigh: a `Profile` has both, and `complete` adds one to the other.
 
     Raises:
         msgspec.MsgspecError: it is no record.
+    """
+    return None if payload is None else living(decode_record(payload), now)
 
-    >>> from online.core.record import Touch, encode_record
-    >>> known(encode_record(UserRecord(recent=[Touch(0.0, "a", 2, 0, weight=1.0)])), now=9.0).affinities[0]
+
+def complete(record: UserRecord) -> UserRecord:
+    """Add to the tables what the touches weigh, in place, for who reads the tables themselves; return the record.
+
+    >>> from online.core.record import Touch
+    >>> complete(UserRecord(recent=[Touch(0.0, "a", 2, 0, weight=1.0)])).affinities[0]
     {'a': [1.0, 1.0, 1.0]}
     """
-    record = None if payload is None else living(decode_record(payload), now)
-    return None if record is None else sum_up(record, _CONFIG)
+    return sum_up(record, _CONFIG)

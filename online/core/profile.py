@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import chain, repeat
+from collections.abc import Iterable, Sequence, Sized
+from dataclasses import dataclass, replace
+from itertools import accumulate, chain, repeat
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from .item_table import ItemTable
 from .kernel import kernel
-from .record import Touch, UserRecord
+from .record import FACETS, Touch, UserRecord
 from .session import session_touches
 
 
@@ -22,7 +23,7 @@ class Affinities(NamedTuple):
     taste. Those of the fastest half-life are recent, of the slowest lasting.
     """
 
-    codes: NDArray[np.int32]  # (k,) item rows, or codes of the facet; −1 for keys the table does not know
+    codes: NDArray[np.int32]  # (k,) item rows, or codes of the facet, each once; −1 for keys the table does not know
     weights: NDArray[np.float64]  # (k, half-lives) as recorded, against the record's landmark
     shares: NDArray[np.float64]  # (k, 2) recent and lasting, of the moment
     bounds: NDArray[np.int64]  # (len(FACETS) + 1,)
@@ -46,14 +47,14 @@ class Profile:
 
     @classmethod
     def of(cls, table: ItemTable, record: UserRecord, now: float) -> Self:
-        """Return what a record says at `now`.
+        """Return what a record says at `now`, whether or not its tables have what its touches weigh.
 
         >>> table, record = ItemTable(partitions=1), UserRecord(seen={"a": 1, "gone": 1})
         >>> row = table.row("a")
         >>> Profile.of(table, record, now=0.0).seen.tolist()
         [0, -1]
         """
-        touches, known = session_touches(record.recent, now), table.ids.known
+        known, touches = table.ids.known, session_touches(record.recent, now)
         return cls(
             record,
             now,
@@ -61,20 +62,85 @@ class Profile:
             touches,
             known([touch.item_id for touch in touches]),
             known([touch.item_id for touch in record.recent]),
-            known(record.seen),
+            known([*record.seen, *(touch.item_id for touch in record.recent if touch.weight)]),
         )
+
+    def without_past(self) -> Self:
+        """Return the profile of somebody who has no affinities."""
+        return replace(self, affinities=_NO_AFFINITIES)
 
 
 def _affinities(table: ItemTable, record: UserRecord, now: float) -> Affinities:
-    tables = record.affinities
-    names = (table.ids, table.categories, table.brands, table.tiers)
-    bounds = np.cumsum([0, *map(len, tables)])
+    tables, names = record.affinities, (table.ids, table.categories, table.brands, table.tiers)
+    bounds = _bounds(tables)
     found = chain.from_iterable(map(v.codes.get, keys, repeat(-1)) for v, keys in zip(names, tables, strict=True))
     codes = np.fromiter(found, np.int32, bounds[-1])
     numbers = chain.from_iterable(chain.from_iterable(keys.values() for keys in tables))
     weights = np.fromiter(numbers, np.float64, bounds[-1] * table.halves).reshape(-1, table.halves)
+    touches = [touch for touch in record.recent if touch.weight]  # the tables do not have these yet
+    if touches:
+        said, owners = _said(touches), _owners(touches)
+        found = chain.from_iterable(map(v.codes.get, keys, repeat(-1)) for v, keys in zip(names, said, strict=True))
+        said_codes = np.fromiter(found, np.int32, len(owners))
+        times, values = np.array([t.time for t in touches]), np.array([t.weight for t in touches])
+        grown = np.exp(np.multiply.outer(times - record.landmark, table.decay.rates)) * values[:, None]
+        codes, weights, bounds = _united(codes, weights, bounds, said_codes, grown[owners], _bounds(said))
     fading = table.decay.fading(now, record.landmark)
     return Affinities(codes, weights, shares(weights, bounds, fading[0], fading[-1]), bounds)
+
+
+def _bounds(facets: Iterable[Sized]) -> NDArray[np.int64]:
+    return np.array([0, *accumulate(map(len, facets))])
+
+
+def _said(touches: Sequence[Touch]) -> list[list[str]]:
+    """Return what touches name, facet after facet."""
+    return [
+        [t.item_id for t in touches],
+        [category for t in touches for category in t.categories],
+        [t.brand for t in touches if t.brand],
+        [t.price_tier for t in touches if t.price_tier],
+    ]
+
+
+def _owners(touches: Sequence[Touch]) -> list[int]:
+    """Return the place of the touch that names it, for each that `_said` has."""
+    return [
+        *range(len(touches)),
+        *(i for i, t in enumerate(touches) for _ in t.categories),
+        *(i for i, t in enumerate(touches) if t.brand),
+        *(i for i, t in enumerate(touches) if t.price_tier),
+    ]
+
+
+@kernel
+def _united(
+    codes: NDArray[np.int32],  # (k,)
+    weights: NDArray[np.float64],  # (k, half-lives)
+    bounds: NDArray[np.int64],  # (facets + 1,)
+    said: NDArray[np.int32],  # (s,)
+    values: NDArray[np.float64],  # (s, half-lives)
+    said_bounds: NDArray[np.int64],  # (facets + 1,)
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]:
+    """Return codes and weights with what was said added: each known code of a facet once."""
+    room = len(codes) + len(said)
+    all_codes, sums, ends = np.empty(room, np.int32), np.empty((room, weights.shape[1])), bounds.copy()
+    n = 0
+    for facet in range(len(bounds) - 1):
+        first = n
+        for i in range(bounds[facet], bounds[facet + 1]):
+            all_codes[n], sums[n] = codes[i], weights[i]
+            n += 1
+        for i in range(said_bounds[facet], said_bounds[facet + 1]):
+            at = first
+            while at < n and (all_codes[at] != said[i] or said[i] < 0):
+                at += 1
+            if at == n:
+                all_codes[n], sums[n] = said[i], 0.0
+                n += 1
+            sums[at] += values[i]
+        ends[facet + 1] = n
+    return all_codes[:n].copy(), sums[:n].copy(), ends
 
 
 @kernel
@@ -98,3 +164,8 @@ def shares(
             found[i, 0] /= total_recent
             found[i, 1] /= total_lasting
     return found
+
+
+_NO_AFFINITIES = Affinities(
+    np.empty(0, np.int32), np.empty((0, 1)), np.empty((0, 2)), np.zeros(len(FACETS) + 1, np.int64)
+)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ..known import complete
 from ..record import FACETS, UserRecord
 from ..rung import acts_of
 from ..step import Context
@@ -61,4 +62,5 @@ class RequestFields:
 
     def _liked(self, facet: str) -> Sequence[str]:
         """Return what of a facet the longest memory holds something positive of."""
-        return [key for key, weights in self.record.affinities[FACETS.index(facet)].items() if weights[-1] > 0.0]
+        table = complete(self.record).affinities[FACETS.index(facet)]
+        return [key for key, weights in table.items() if weights[-1] > 0.0]

@@ -9,6 +9,7 @@ from online.core.decay import Decay
 from online.core.item_table import ItemTable
 from online.core.profile import Profile, shares
 from online.core.record import TYPE_CODES, Touch, UserRecord
+from online.core.step import FoldConfig, sum_up
 from schemas.item import Item
 
 
@@ -64,3 +65,42 @@ def test_touches_are_of_the_session_open_now_and_the_others_are_recent_as_well(t
     assert profile.touches == recent[1:]
     assert profile.touched.tolist() == [-1, 2]
     assert profile.recent.tolist() == [0, -1, 2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_touches_that_the_tables_do_not_have_yet_count_as_those_that_they_have(table: ItemTable, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    def record() -> UserRecord:
+        rng = np.random.default_rng(seed)
+        touches = [
+            Touch(
+                float(n), f"i{rng.integers(5)}", 2, 0, (f"c{rng.integers(3)}", f"c{3 + rng.integers(2)}")[: n % 3],
+                "b" if n % 2 else "", "1" if n % 4 else "", float(rng.random()) * (n != 3),
+            )
+            for n in range(8)
+        ]  # fmt: skip
+        return UserRecord(recent=touches, affinities=[{"i1": [2.0, 1.0]}, {"c1": [-0.5, 1.0]}, {}, {}], seen={"i9": 1})
+
+    for name in ("0", "1", "c2"):
+        (table.tiers if name < "a" else table.categories).code(name)
+    now = 8.0 + float(rng.random())
+    fresh = Profile.of(table, record(), now)
+    settled = Profile.of(table, sum_up(record(), FoldConfig(decay=table.decay)), now)
+
+    for facet in range(4):
+        one, other = _shares(fresh, facet), _shares(settled, facet)
+        assert one.keys() == other.keys() != set()
+        for code, expected in other.items():
+            assert one[code] == pytest.approx(expected)
+    assert set(fresh.seen.tolist()) == set(settled.seen.tolist())
+
+
+def _shares(profile: Profile, facet: int) -> dict[int, list[float]]:
+    """Return code -> shares; what the table does not know adds up, since it is only ever summed."""
+    found: dict[int, list[float]] = {}
+    own = profile.affinities.of(facet)
+    for code, shares_of in zip(profile.affinities.codes[own].tolist(), profile.affinities.shares[own], strict=True):
+        before = found.get(code, [0.0, 0.0])
+        found[code] = [a + b for a, b in zip(before, shares_of.tolist(), strict=True)]
+    return found
