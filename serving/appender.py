@@ -23,6 +23,7 @@ from .spool import CHUNK_BYTES, Segment, Spool, Spooled, SpoolFull, orphans
 logger = logging.getLogger(__name__)
 
 SHIP_MESSAGES = 256  # in one append
+SHIP_EVERY_S = 0.02  # that a slate waits in the spool for others to share a round trip with
 RETRY_S = 0.2  # between attempts while the log is away, or the disk full
 FILL_S = 1.0  # between looks how full the log is
 MOST_FILL = 0.8  # of the log's room that events and slates may use; the rest lets the flows work, which make room
@@ -49,6 +50,7 @@ class Appender:
         self._changed = Condition()
         self._queue: deque[_Waiting] = deque()
         self._closing = False
+        self._due = 0.0  # when the spool is to be shipped
         self._events_until = 0  # spool offset behind which no event waits: before it, new ones queue up behind
         self._away_until = 0.0
         self._looked_at, self._fill = -FILL_S, 0.0
@@ -86,8 +88,11 @@ class Appender:
             SpoolFull, OSError: it could not be kept.
         """
         with self._changed:
+            is_first = not self._spool.pending
             self._spool.append([message])
-            self._changed.notify()
+            if is_first:
+                self._due = time.monotonic() + SHIP_EVERY_S
+                self._changed.notify()
 
     async def append(self, messages: Sequence[Spooled]) -> None:
         """Return once all messages are kept.
@@ -144,6 +149,8 @@ class Appender:
                 self._changed.wait(1.0)
             elif self._away() and not self._queue and not self._closing:
                 self._changed.wait(RETRY_S)
+            elif not (self._queue or self._adopted or self._closing):
+                self._changed.wait(max(0.0, self._due - time.monotonic()))
             waiting, size = [], 0
             while self._queue and size < CHUNK_BYTES:
                 waiting.append(self._queue.popleft())
@@ -219,6 +226,7 @@ class Appender:
             return 0
         with self._changed:
             self._spool.release(end)
+            self._due = time.monotonic() + SHIP_EVERY_S
             if end >= self._events_until:
                 self._events_until = 0
         return len(messages)

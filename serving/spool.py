@@ -103,18 +103,23 @@ class Segment:
         self._shipped = self.size = 0
 
     def _frames(self, offset: int, limit: int | None) -> Iterator[tuple[int, Spooled]]:
-        descriptor, found = self._file.fileno(), 0
+        chunk, at, found = b"", 0, 0  # read so far from `offset` on, and how far it is used up
         while limit is None or found < limit:
-            header = os.pread(descriptor, _HEADER.size, offset)
-            if len(header) < _HEADER.size:
+            end = at + _HEADER.size
+            if end <= len(chunk):
+                length, checksum = _HEADER.unpack_from(chunk, at)
+                end += length
+            if end > len(chunk):
+                offset, most = offset + at, max(end - at, CHUNK_BYTES)
+                chunk, at, before = os.pread(self._file.fileno(), most, offset), 0, len(chunk) - at
+                if len(chunk) <= before:
+                    return
+                continue
+            body = memoryview(chunk)[end - length : end]
+            if crc32(body) != checksum:
                 return
-            length, checksum = _HEADER.unpack(header)
-            body = os.pread(descriptor, length, offset + _HEADER.size)
-            if len(body) < length or crc32(body) != checksum:
-                return
-            offset += _HEADER.size + length
-            found += 1
-            yield offset, _decode(body)
+            at, found = end, found + 1
+            yield offset + at, _decode(body)
 
     def close(self) -> None:
         """Release the file; one with nothing left to ship is removed."""
