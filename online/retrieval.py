@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from online.core.policy_document import SOURCES
 from online.core.profile import Profile
 from online.core.row_lists import best_sums, united
 from online.core.toplists import Toplists
-from online.models.session_candidates import SessionCandidates, distinct, lasting_features, session_candidates
+from online.models.session_candidates import SessionCandidates, distinct, session_candidates, session_odds
 from online.vectors import Vectors
 from online.world import World
 
@@ -55,26 +56,11 @@ def _session_sources(world: World, found: SessionCandidates, context: Rows) -> d
     """Return what session-kNN and rules name, and the best of both by the blend, with their likelihood to be next."""
     utilities = world.blend.utilities(found.features, len(context))
     best, best_utilities = best_sums(found.rows, utilities, PER_RETRIEVER + 1)
-    ranked = {
-        "session_knn": (found.by_knn, found.knn_scores.astype(np.float64)),
+    return {
+        "session_knn": (found.by_knn, found.knn_scores),
         "rules": (found.by_rules, found.rule_scores),
         "session_blend": (best, np.exp(best_utilities - best_utilities[0])),
     }
-    return {name: _behind(context[-1], *source) for name, source in ranked.items()}
-
-
-def _behind(current: np.int32, rows: Rows, scores: Scores) -> tuple[Rows, Scores]:
-    """Return the best but the item a session is at, which is shown to nobody."""
-    is_other = rows != current
-    return rows[is_other][:PER_RETRIEVER], scores[is_other][:PER_RETRIEVER]
-
-
-def _odds(world: World, found: SessionCandidates, context: Rows, rows: Rows) -> Scores:
-    """Return how likely rows are to be next by the blend: log-odds to the likeliest. The present item is not."""
-    odds = world.blend.utilities(lasting_features(found, rows, world.sessions), len(context))
-    odds[rows == context[-1]] = -np.inf
-    best = odds.max(initial=-np.inf)
-    return odds - best if np.isfinite(best) else odds
 
 
 def _direction(vectors: Vectors, query: Query) -> NDArray[np.float32] | None:
@@ -143,14 +129,18 @@ def retrieve(world: World, tops: Toplists, query: Query, names: Sequence[str]) -
     direction = _direction(vectors, query) if vectors is not None else None
     together["vectors"] = _none() if vectors is None or direction is None else _nearest(vectors, direction)
     found = [together[name] if name in together else RETRIEVERS[name](world, tops, query) for name in names]
-    bounds = np.cumsum([0, *(len(rows) for rows, _ in found)])
-    columns = np.array([COLUMN[name] for name in names])
+    bounds = np.array([0, *accumulate(len(rows) for rows, _ in found)])
     named, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    rows, scores, ranks = united(named, values, bounds, columns, len(SOURCES))
-    union = Retrieved(rows, scores, ranks, np.full(len(rows), -np.inf))
+    current = int(context[-1]) if len(context) else -1
+    skips = np.array([current if name in SESSION_SOURCES else -1 for name in names])  # where the session is already
+    columns = np.array([COLUMN[name] for name in names])
+    rows, scores, ranks = united(named, values, bounds, columns, skips, len(SOURCES), PER_RETRIEVER)
     # An item is no less likely, and no less near, for another retriever having found it.
-    if in_session is not None:
-        union.odds[:] = _odds(world, in_session, context, rows)
+    if in_session is None:
+        odds = np.full(len(rows), -np.inf)
+    else:
+        weights = world.blend.weights_for(len(context))
+        odds = session_odds(in_session, rows, weights, world.sessions.session_counts, current)
     if vectors is not None and direction is not None:
         scores[:, COLUMN["vectors"]] = vectors.cosines(vectors.label_of[rows], direction)
-    return union
+    return Retrieved(rows, scores, ranks, odds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from online.core.item_table import Vocabulary
+from online.core.kernel import kernel
 from online.core.record import UserRecord
 from online.models.item_vectors import IDS_FILE, INDEX_FILE, MATRIX_FILE
 from online.ports import Artifact, VectorIndex
@@ -55,7 +55,8 @@ class Vectors(NamedTuple):
             np.fromiter(map(self.labels.get, items, repeat(-1)), np.int32, len(items))
             for items in (session_items, record.affinities[0])
         )
-        return self.direction(session, liked, np.array(list(record.affinities[0].values())))
+        weights = np.array([*record.affinities[0].values()]).reshape(len(liked), -1) if len(liked) else np.empty((0, 1))
+        return self.direction(session, liked, weights)
 
     def direction(
         self, session: NDArray[np.int32], liked: NDArray[np.int32], weights: NDArray[np.float64]
@@ -72,19 +73,12 @@ class Vectors(NamedTuple):
             weights: (k, half-lives) their affinities. Those of the middle half-life count: all of them fade at one
                 rate, so that the moment does not matter.
         """
-        known = session[session >= 0]
-        of_session = self._mean(known, np.exp2(np.arange(1 - len(known), 1) / RECENCY_ITEMS))
-        has = liked >= 0
-        profile = self._mean(liked[has], weights[has, weights.shape[1] // 2]) if has.any() else None
-        if of_session is None or profile is None:
-            return profile if of_session is None else of_session
-        share = np.float32(len(known) / (len(known) + PROFILE_ITEMS))
-        return _unit(share * of_session + (1 - share) * profile)
+        direction = _direction(self.matrix, session, liked, weights)
+        return direction if len(direction) else None
 
-    def cosines(self, labels: NDArray[np.integer], query: NDArray[np.float32]) -> NDArray[np.float64]:
+    def cosines(self, labels: NDArray[np.int32], query: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the cosine of each label with a query of length 1, shape (n,); 0 for −1, an item without a vector."""
-        cosines: NDArray[np.float64] = (self.matrix[labels] @ query).astype(np.float64) * (labels >= 0)
-        return cosines
+        return _cosines(self.matrix, labels, query)
 
     def search(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the labels and exact cosines of about the k items nearest to a unit vector, best first.
@@ -92,33 +86,81 @@ class Vectors(NamedTuple):
         The index names them; it may keep vectors rounded, so that their cosines are computed again.
         """
         labels, _ = self.nearest.search(query, k)
-        cosines = self.matrix[labels] @ query  # (k,)
-        best = np.argsort(-cosines, kind="stable")
-        return labels[best], cosines[best]
-
-    def _mean(self, labels: NDArray[np.int32], weights: NDArray[np.float64]) -> NDArray[np.float32] | None:
-        if not len(labels):
-            return None
-        # Forward weights may be too large for float32; only their proportions count.
-        scaled = (weights / max(float(np.abs(weights).max()), 1e-300)).astype(np.float32)
-        return _unit(scaled @ self.matrix[labels])  # (n,) @ (n, dim)
+        return _sorted(self.matrix, labels, query)
 
 
-def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    length = math.sqrt(float(vector @ vector))
-    return vector / np.float32(length) if length > 1e-6 else None
+@kernel
+def _direction(
+    matrix: NDArray[np.float32],  # (n, dim)
+    session: NDArray[np.int32],  # (s,) labels, oldest first, −1 for none
+    liked: NDArray[np.int32],  # (k,) labels, −1 for none
+    weights: NDArray[np.float64],  # (k, half-lives)
+) -> NDArray[np.float32]:
+    """Return a vector of length 1, an empty one for none."""
+    known = session[session >= 0]
+    of_session = _unit_sum(matrix, known, 2.0 ** (np.arange(1 - len(known), 1) / RECENCY_ITEMS))
+    profile = _unit_sum(matrix, liked, weights[:, weights.shape[1] // 2].copy())
+    if not len(of_session) or not len(profile):
+        return (profile if not len(of_session) else of_session).astype(np.float32)
+    share = len(known) / (len(known) + PROFILE_ITEMS)
+    return _unit(share * of_session + (1.0 - share) * profile).astype(np.float32)
+
+
+@kernel
+def _unit_sum(
+    matrix: NDArray[np.float32], labels: NDArray[np.int32], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the direction (dim,) of weighted vectors, an empty one for none; only proportions of weights count."""
+    largest, total = 1e-300, np.zeros(matrix.shape[1])
+    for i in range(len(labels)):
+        if labels[i] >= 0:
+            largest = max(largest, abs(weights[i]))
+    for i in range(len(labels)):
+        if labels[i] >= 0:
+            total += weights[i] / largest * matrix[labels[i]]
+    return _unit(total)
+
+
+@kernel
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    length = np.sqrt((vector * vector).sum())
+    return vector / length if length > 1e-6 else vector[:0]
+
+
+@kernel
+def _cosines(matrix: NDArray[np.float32], labels: NDArray[np.int32], query: NDArray[np.float32]) -> NDArray[np.float64]:
+    cosines = np.zeros(len(labels))
+    for i in range(len(labels)):
+        if labels[i] >= 0:
+            for d in range(len(query)):
+                cosines[i] += matrix[labels[i], d] * query[d]
+    return cosines
+
+
+@kernel
+def _sorted(
+    matrix: NDArray[np.float32], labels: NDArray[np.int64], query: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return labels by their cosine, best first, and the cosines."""
+    cosines = np.zeros(len(labels), np.float32)
+    for i in range(len(labels)):
+        for d in range(len(query)):
+            cosines[i] += matrix[labels[i], d] * query[d]
+    best = np.argsort(-cosines, kind="mergesort")
+    return labels[best], cosines[best]
 
 
 def read_vectors(artifact: Artifact, view: Callable[[Path], VectorIndex]) -> Vectors:
     """Return the vectors of a verified artifact; `view` opens its index file.
 
-    The matrix is mapped: workers share its pages, and they go with the last request that reads them.
+    The matrix is mapped, and nobody writes to it: workers share its pages, and they go with the last request that reads
+    them.
 
     Raises:
         ValueError: its files do not belong together.
     """
     ids: list[str] = msgspec.json.decode(artifact.files[IDS_FILE].read_bytes(), type=list[str])
-    matrix: NDArray[np.float32] = np.load(artifact.files[MATRIX_FILE], mmap_mode="r", allow_pickle=False)
+    matrix: NDArray[np.float32] = np.load(artifact.files[MATRIX_FILE], mmap_mode="c", allow_pickle=False)
     nearest = view(artifact.files[INDEX_FILE])
     if not len(ids) == len(matrix) == len(nearest):
         msg = f"{len(ids)} ids, {len(matrix)} vectors and {len(nearest)} index entries do not belong together"

@@ -32,6 +32,7 @@ MAX_ITEMS = 1000
 TURN_ROWS = 100  # after so many rows, other requests get their turn
 VISIBLE_S, LOOK_S = 0.5, 0.002  # how long, and how often, a change is waited for until this worker shows it
 JSON = "application/json"
+FACET_NAMES = ("items", "categories", "brands", "price_tiers")
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": ProblemOut} for code in (404, 413, 422, 503)}
 
@@ -228,7 +229,7 @@ def _described(worker: Worker, user_id: str, record: UserRecord) -> dict[str, An
     decay, now = worker.world.table.decay, time.time()
     affinities = {
         facet: {key: [round(w, 6) for w in decay.now(weights, now, record.landmark)] for key, weights in table.items()}
-        for facet, table in zip(("items", "categories", "brands", "price_tiers"), complete(record).affinities, strict=True)
+        for facet, table in zip(FACET_NAMES, complete(record).affinities, strict=True)
     }
     return {
         "user_id": user_id,

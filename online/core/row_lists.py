@@ -83,8 +83,15 @@ def sums_of(keys: Keys, values: Floats, codes: NDArray[np.int32], rows: Keys) ->
     return sums
 
 
+@kernel
 def united(
-    rows: Keys, scores: Floats, bounds: NDArray[np.int64], columns: NDArray[np.int64], width: int
+    rows: Keys,
+    scores: Floats,
+    bounds: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    skips: NDArray[np.int64],
+    width: int,
+    most: int,
 ) -> tuple[Keys, Floats, NDArray[np.int32]]:
     """Return the rows of several lists, each once, in ascending order.
 
@@ -93,40 +100,42 @@ def united(
         scores: (m,) theirs.
         bounds: (lists + 1,) where each list begins, and the last ends.
         columns: (lists,) that of each list.
+        skips: (lists,) a row that each list is to be read without, negative for none.
         width: how many columns there are.
+        most: rows of each list that count.
 
     Returns:
         The rows (c,); their scores in each list (c, width), 0 where it does not name them; their ranks there (c,
         width), from 1, 0 where it does not. A row that a list names twice has its better rank.
 
     >>> found = united(
-    ...     np.array([7, 3, 3], np.int32), np.array([0.9, 0.4, 5.0]), np.array([0, 2, 3]), np.array([1, 0]), 2)
+    ...     np.array([7, 3, 3], np.int32), np.array([0.9, 0.4, 5.0]), np.array([0, 2, 3]), np.array([1, 0]),
+    ...     np.array([-1, -1]), 2, 9)
     >>> [part.tolist() for part in found]
     [[3, 7], [[5.0, 0.4], [0.0, 0.9]], [[1, 2], [0, 1]]]
     """
-    return _united(np.sort(rows), rows, scores, bounds, columns, width)
-
-
-@kernel
-def _united(
-    ascending: Keys, rows: Keys, scores: Floats, bounds: NDArray[np.int64], columns: NDArray[np.int64], width: int
-) -> tuple[Keys, Floats, NDArray[np.int32]]:
-    distinct, table, n = np.empty(len(rows), np.int32), _empty_table(len(rows)), 0
-    for row in ascending:
-        if n == 0 or distinct[n - 1] != row:
-            slot = _slot(table, distinct, row)
-            distinct[n] = row
-            n += 1
-            table[slot] = n
-    all_scores, ranks = np.zeros((n, width)), np.zeros((n, width), np.int32)
+    counted, n = np.empty(len(rows), np.int64), 0
     for number in range(len(columns)):
-        first, column = bounds[number], columns[number]
-        for i in range(first, bounds[number + 1]):
-            place = table[_slot(table, distinct, rows[i])] - 1
-            if ranks[place, column] == 0:
-                ranks[place, column] = i - first + 1
-                all_scores[place, column] = scores[i]
-    return distinct[:n].copy(), all_scores, ranks
+        first = n
+        for i in range(bounds[number], bounds[number + 1]):
+            if rows[i] != skips[number] and n - first < most:
+                counted[n] = i
+                n += 1
+    distinct = np.unique(rows[counted[:n]])
+    table = _empty_table(len(distinct))
+    for place in range(len(distinct)):
+        table[_slot(table, distinct, distinct[place])] = place + 1
+    all_scores, ranks = np.zeros((len(distinct), width)), np.zeros((len(distinct), width), np.int32)
+    number, rank = -1, 0
+    for i in counted[:n]:
+        while i >= bounds[number + 1]:
+            number, rank = number + 1, 0
+        rank += 1
+        place, column = table[_slot(table, distinct, rows[i])] - 1, columns[number]
+        if ranks[place, column] == 0:
+            ranks[place, column] = rank
+            all_scores[place, column] = scores[i]
+    return distinct, all_scores, ranks
 
 
 @kernel

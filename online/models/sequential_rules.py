@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from online.core.decay import DAY_S
 from online.core.kernel import extended
-from online.models.sequential_rules_kernel import HELD, RECENT, Rules, follow, learn, recent_clicks
+from online.models.sequential_rules_kernel import HELD, RECENT, Rules, follow, learn
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +138,10 @@ class SequentialRules:
             raise ValueError(msg)
         return Followers(*follow(self._rules, np.array(context, np.int32), now, self.config.half_life_s, limit))
 
-    def recent_clicks(self, rows: NDArray[np.int32], now: float) -> NDArray[np.float64]:
-        """Return the decayed number of clicks on each row: (len(rows),)."""
-        return recent_clicks(self._rules, np.array(rows, np.int32), now, self.config.recent_half_life_s)
+    @property
+    def clicks(self) -> NDArray[np.float64]:
+        """The decayed number of recent clicks on each row, and the epoch seconds as of which: (rows, 2)."""
+        return self._rules.clicks
 
     def excerpt(self, rows: NDArray[np.int32]) -> Rules:
         """Return a copy of what is known of some rows, for `put_back`: arrays as those of the rules, row by row."""

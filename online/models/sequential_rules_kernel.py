@@ -219,14 +219,3 @@ def _hop_twice(
                 table[at] = n
             shares[table[at] - 1, TWO_HOPS] += weight * both
     return n
-
-
-@kernel
-def recent_clicks(rules: Rules, rows: NDArray[np.int32], now: float, half_life: float) -> NDArray[np.float64]:
-    """Return the decayed clicks of rows at `now`, 0 for unknown ones."""
-    clicks = np.zeros(rows.size)
-    for i in range(rows.size):
-        if 0 <= rows[i] < rules.times.size and rules.clicks[rows[i], RECENT] > 0.0:
-            gone = max(now - rules.clicks[rows[i], RECENT_AT], 0.0)
-            clicks[i] = rules.clicks[rows[i], RECENT] * 2.0 ** (-gone / half_life)
-    return clicks

@@ -65,8 +65,13 @@ class SessionBlend:
 
     def utilities(self, features: NDArray[np.float64], length: int) -> NDArray[np.float64]:
         """Return the candidates' utilities (c,), given how many distinct items the session has."""
-        utilities: NDArray[np.float64] = features @ (self.weights[0] + self.weights[_group(length)])
+        utilities: NDArray[np.float64] = features @ self.weights_for(length)
         return utilities
+
+    def weights_for(self, length: int) -> NDArray[np.float64]:
+        """Return the weights of the features for a session of so many distinct items."""
+        weights: NDArray[np.float64] = self.weights[0] + self.weights[_group(length)]
+        return weights
 
     @property
     def untaught(self) -> float:

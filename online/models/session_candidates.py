@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from online.core.kernel import kernel
 from online.models.sequential_rules import SequentialRules
+from online.models.sequential_rules_kernel import RECENT, RECENT_AT
 from online.models.session_knn import SessionKnn
 
 FEATURES = (
@@ -75,28 +77,57 @@ def session_candidates(
     """
     by_knn, scores, nexts = knn.votes(context, now=now, limit=KNN_LIMIT, own=own)
     followers = rules.query(context, now=now, limit=LIMIT)
-    latest = context[: -_CONTEXT - 1 : -1].copy()
-    ascending = np.sort(np.concatenate([by_knn, followers.rows, latest]))
-    rows = ascending[np.concatenate([[True], ascending[1:] != ascending[:-1]])]
-    counts, recent = knn.session_counts(rows), rules.recent_clicks(rows, now)
-    again = np.log(max(clicks / len(context), 1.0))
-    x = _described(rows, by_knn, scores, nexts, followers.rows, followers.shares, latest, again, counts, recent)
+    again = math.log(max(clicks / len(context), 1.0))
+    rows, x = _described(
+        by_knn, scores, nexts, followers.rows, followers.shares, context, again,
+        knn.session_counts, rules.clicks, now, rules.config.recent_half_life_s,
+    )  # fmt: skip
     return SessionCandidates(rows, x, by_knn, scores, *_best_rules(followers.rows, followers.shares, KNN_LIMIT))
 
 
-def lasting_features(found: SessionCandidates, rows: NDArray[np.int32], knn: SessionKnn) -> NDArray[np.float64]:
-    """Return the features (len(rows), len(FEATURES)) of any rows, candidates or not, without their recent clicks.
+def session_odds(
+    found: SessionCandidates,
+    rows: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    session_counts: NDArray[np.int64],
+    current: int,
+) -> NDArray[np.float64]:
+    """Return how likely rows are to be next, candidates or not: log-odds to the likeliest of them, shape (len(rows),).
 
-    What is popular of late is so for everybody and not for the session; those who compare other items with its
-    candidates weigh it by themselves.
+    What is popular of late is so for everybody and not for the session: recent clicks do not count here. The current
+    item has −∞; so has everything where nothing is known.
+
+    Args:
+        found: the candidates of the session.
+        rows: any rows.
+        weights: (len(FEATURES),) of the features.
+        session_counts: (items,) how many sessions hold each row.
+        current: the row that the session is at.
     """
-    x = np.zeros((len(rows), len(FEATURES)))
-    at = np.minimum(np.searchsorted(found.rows, rows), len(found.rows) - 1)
-    is_found = found.rows[at] == rows
-    x[is_found] = found.features[at[is_found]]
-    x[~is_found, _SESSIONS] = np.log1p(knn.session_counts(rows[~is_found]))
-    x[:, _RECENT] = 0.0
-    return x
+    return _odds(found.rows, found.features, rows, weights, session_counts, current)
+
+
+@kernel
+def _odds(
+    known: NDArray[np.int32],  # (c,) ascending
+    features: NDArray[np.float64],  # (c, len(FEATURES))
+    rows: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    session_counts: NDArray[np.int64],
+    current: int,
+) -> NDArray[np.float64]:
+    odds, best = np.empty(len(rows)), -np.inf
+    for i, at in enumerate(np.searchsorted(known, rows)):
+        utility = 0.0
+        if at < len(known) and known[at] == rows[i]:
+            for column in range(len(FEATURES)):
+                if column != _RECENT:
+                    utility += weights[column] * features[at, column]
+        else:
+            utility = weights[_SESSIONS] * np.log1p(_count(session_counts, rows[i]))
+        odds[i] = utility if rows[i] != current else -np.inf
+        best = max(best, odds[i])
+    return odds - best if np.isfinite(best) else odds
 
 
 _CONTEXT = 20  # of a session's latest items, these are candidates
@@ -104,26 +135,31 @@ _CONTEXT = 20  # of a session's latest items, these are candidates
 
 @kernel
 def _described(
-    rows: NDArray[np.int32],  # (c,) ascending
     by_knn: NDArray[np.int32],  # (k,) best first
     votes: NDArray[np.float32],  # (k,)
     nexts: NDArray[np.float32],  # (k, 2)
     by_rules: NDArray[np.int32],  # (r,)
     shares: NDArray[np.float64],  # (r, 5)
-    latest: NDArray[np.int32],  # (l,) the session's, latest first
+    context: NDArray[np.int32],  # the session's distinct rows, oldest first
     again: float,  # log of its clicks per distinct item
-    counts: NDArray[np.float64],  # (c,) sessions
-    recent: NDArray[np.float64],  # (c,) clicks
-) -> NDArray[np.float64]:
+    session_counts: NDArray[np.int64],  # (items,)
+    clicks: NDArray[np.float64],  # (items, 2) recent ones, and as of when
+    now: float,
+    half_life: float,  # of recent clicks
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return the union of the candidates, ascending, and their features."""
+    latest = context[::-1][:_CONTEXT]
+    rows = np.unique(np.concatenate((by_knn, by_rules, latest)))
     x = np.zeros((len(rows), len(FEATURES)))
     all_votes = votes.sum()
+    places = np.searchsorted(rows, by_knn)
     for column in range(_NEXT, _RULES):
         of_column = nexts[:, column - _NEXT]
         whole = max(of_column.sum(), np.float32(0.01))
-        for rank, at in enumerate(np.searchsorted(rows, by_knn)):
+        for rank, at in enumerate(places):
             if of_column[rank] > 0.0:
                 x[at, column] = np.log1p(of_column[rank] / whole / _SHARE_UNIT)
-    for rank, at in enumerate(np.searchsorted(rows, by_knn)):
+    for rank, at in enumerate(places):
         x[at, _KNN], x[at, _RANK] = np.log1p(votes[rank] / all_votes / _SHARE_UNIT), 1.0 / (rank + 1)
     for i, at in enumerate(np.searchsorted(rows, by_rules)):
         for column in range(shares.shape[1]):
@@ -135,9 +171,22 @@ def _described(
         x[at, _LAST + column] = 1.0 if back == 0 else OLDER_DECAY ** (back - 1)
         x[at, _AGAIN + column] = again * x[at, _LAST + column]
     for at in range(len(rows)):
-        x[at, _SESSIONS] = np.log1p(counts[at])
-        x[at, _RECENT] = np.log(recent[at] + 0.1)
-    return x
+        x[at, _SESSIONS] = np.log1p(_count(session_counts, rows[at]))
+        x[at, _RECENT] = np.log(_recent(clicks, rows[at], now, half_life) + 0.1)
+    return rows, x
+
+
+@kernel
+def _count(session_counts: NDArray[np.int64], row: int) -> float:
+    return float(session_counts[row]) if 0 <= row < len(session_counts) else 0.0
+
+
+@kernel
+def _recent(clicks: NDArray[np.float64], row: int, now: float, half_life: float) -> float:
+    """Return the decayed clicks on a row at `now`, 0 for an unknown one."""
+    if not 0 <= row < len(clicks) or clicks[row, RECENT] == 0.0:
+        return 0.0
+    return float(clicks[row, RECENT] * 2.0 ** (-max(now - clicks[row, RECENT_AT], 0.0) / half_life))
 
 
 @kernel

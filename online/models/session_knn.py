@@ -29,7 +29,6 @@ from online.models.session_index_kernel import (
     FREE,
     HELD,
     LEVELS,
-    MOVED,
     PER_SESSION,
     ROOM_USED,
     USED,
@@ -122,16 +121,6 @@ class SessionKnn:
     def n_sessions(self) -> int:
         """How many sessions are kept."""
         return min(int(self._postings.counters[BEGUN]), self.config.sessions)
-
-    def idf(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return log(1 + sessions / sessions that hold the item); 0 for items never seen. Shape (len(rows),).
-
-        Both counts run over the whole stream. The 1 keeps an item that every session has above 0, as happens
-        in the first minutes of a stream.
-        """
-        counts = self.session_counts(rows)
-        begun = float(self._postings.counters[BEGUN] - self._postings.counters[MOVED])
-        return np.where(counts > 0, np.log1p(begun / np.maximum(counts, 1.0)), 0.0)
 
     def learn_one(self, session: int, item: int, timestamp: float) -> None:
         """Learn one click: `session` a 64-bit key, `item` a row, `timestamp` epoch seconds.
@@ -255,11 +244,10 @@ class SessionKnn:
         """Return how many clicks a session has had, repeated ones included."""
         return clicks(self._sessions, np.uint64(session))
 
-    def session_counts(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return how many sessions of the whole stream hold each row, or did to their end; shape (len(rows),)."""
-        rings = self._postings.rings
-        known = np.minimum(rows, len(rings) - 1)
-        return np.where((rows >= 0) & (rows < len(rings)), rings[known, COUNT], 0).astype(np.float64)
+    @property
+    def session_counts(self) -> NDArray[np.int64]:
+        """How many sessions of the whole stream hold each row, or did to their end; shape (rows,)."""
+        return self._postings.rings[:, COUNT]
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as arrays (copies, no longer than what is in use)."""

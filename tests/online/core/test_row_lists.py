@@ -49,16 +49,19 @@ def test_the_union_has_each_row_once_with_the_rank_and_score_of_each_list_that_n
     rows, bounds = flat(lists)
     scores = np.random.default_rng(seed).random(len(rows))
 
-    found, all_scores, ranks = united(rows, scores, bounds, columns, 8)
+    skips = np.random.default_rng(seed).integers(-1, 4, size=6)
+    most = 3 if seed % 2 else 100
 
-    assert found.tolist() == sorted({row for one in lists for row in one.tolist()})
+    found, all_scores, ranks = united(rows, scores, bounds, columns, skips, 8, most)
+
+    counted = [[at for at in range(bounds[n], bounds[n + 1]) if rows[at] != skips[n]][:most] for n in range(len(lists))]
+    assert found.tolist() == sorted({int(rows[at]) for one in counted for at in one})
     for i, row in enumerate(found.tolist()):
         for column in range(8):
-            number = columns.tolist().index(column) if column in columns else None
-            own = lists[number].tolist() if number is not None else []
-            rank = own.index(row) + 1 if row in own else 0
+            own = counted[columns.tolist().index(column)] if column in columns else []
+            rank = next((rank for rank, at in enumerate(own, start=1) if rows[at] == row), 0)
             assert ranks[i, column] == rank
-            assert all_scores[i, column] == (scores[bounds[number] + rank - 1] if number is not None and rank else 0.0)
+            assert all_scores[i, column] == (scores[own[rank - 1]] if rank else 0.0)
 
 
 def plain_best(rows: list[int], scores: list[float], limit: int) -> list[tuple[int, float]]:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from online.models.sequential_rules import SequentialRules, SequentialRulesConfig
-from online.models.session_candidates import FEATURES, KNN_LIMIT, LIMIT, distinct, session_candidates
+from online.models.session_candidates import FEATURES, KNN_LIMIT, LIMIT, distinct, session_candidates, session_odds
 from online.models.session_knn import SessionKnn, SessionKnnConfig
 
 NOW = 5000.0
@@ -51,9 +51,9 @@ def plain(
     for back, row in enumerate(latest[1:]):
         found[row] |= {"in_session": 0.7**back, "in_session_again": again * 0.7**back}
     for row, features in found.items():
-        alone = np.array([row], np.int32)
-        features["sessions"] = log1p(knn.session_counts(alone)[0])
-        features["recent_clicks"] = log(rules.recent_clicks(alone, NOW)[0] + 0.1)
+        clicks, as_of = rules.clicks[row] if row < len(rules.clicks) else (0.0, NOW)
+        features["sessions"] = log1p(knn.session_counts[row] if row < len(knn.session_counts) else 0)
+        features["recent_clicks"] = log(clicks * 2.0 ** ((as_of - NOW) / rules.config.recent_half_life_s) + 0.1)
     return found
 
 
@@ -85,3 +85,30 @@ def test_rules_rank_by_what_followed_the_last_item_then_by_what_else_came_with_i
     best = sorted(zip(followers.rows.tolist(), followers.shares, strict=True), key=lambda one: order(*one))[:KNN_LIMIT]
     assert found.by_rules.tolist() == [row for row, _ in best]
     assert found.rule_scores.tolist() == [shares[0] for _, shares in best]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_odds_are_utilities_without_recent_clicks_against_the_likeliest_row(seed: int) -> None:
+    knn, rules, context = learned(seed)
+    found = session_candidates(knn, rules, context, clicks=9, now=NOW)
+    weights, current = np.random.default_rng(seed).normal(size=len(FEATURES)), int(context[-1])
+    rows = np.arange(200, dtype=np.int32)
+    lasting = weights * (np.array(FEATURES) != "recent_clicks")
+
+    odds = session_odds(found, rows, weights, knn.session_counts, current)
+
+    utilities = np.array([weights[FEATURES.index("sessions")] * log1p(c) for c in knn.session_counts[:150]])
+    utilities = np.concatenate([utilities, np.zeros(200 - len(utilities))])
+    utilities[found.rows] = found.features @ lasting
+    utilities[current] = -np.inf
+    np.testing.assert_allclose(odds, utilities - utilities.max(), atol=1e-9)
+
+
+def test_where_nothing_may_be_next_nothing_has_odds() -> None:
+    knn, rules, context = learned(1)
+    found = session_candidates(knn, rules, context, clicks=9, now=NOW)
+    weights, current = np.ones(len(FEATURES)), int(context[-1])
+
+    odds = session_odds(found, np.array([current], np.int32), weights, knn.session_counts, current)
+
+    assert odds.tolist() == [-np.inf]

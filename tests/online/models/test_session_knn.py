@@ -108,7 +108,7 @@ def test_what_a_session_has_dropped_is_no_part_of_it_nor_of_what_it_becomes() ->
     reference.move(1, 2)
     for session in ([0], [1], [4], [0, 4]):
         same(knn, reference, session, 12)
-    assert knn.session_counts(np.arange(5, dtype=np.int32)).tolist() == [1, 0, 1, 1, 2]
+    assert knn.session_counts[:5].tolist() == [1, 0, 1, 1, 2]
 
 
 def test_a_session_knows_how_often_it_clicked_also_after_it_became_another() -> None:
@@ -261,11 +261,6 @@ def test_a_late_click_does_not_make_a_session_older() -> None:
     for item in (0, 1):
         asked = [knn.query(np.array([item], np.int32), now=600.0, limit=3)[1] for knn in (late, in_time)]
         np.testing.assert_array_equal(*asked)
-
-
-def test_idf_is_zero_for_items_never_seen_and_higher_for_rare_ones() -> None:
-    knn = learned(SessionKnnConfig(sessions=9), [(1, 0, 0.0), (2, 0, 0.0), (2, 1, 0.0)])
-    np.testing.assert_allclose(knn.idf(np.array([0, 1, 7, -1], np.int32)), [np.log(2.0), np.log(3.0), 0.0, 0.0])
 
 
 def test_a_session_of_unknown_items_finds_nothing() -> None:

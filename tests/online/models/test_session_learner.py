@@ -68,7 +68,7 @@ def test_candidates_have_each_feature_of_their_sources() -> None:
     assert (x[2][at("is_last")], x[60][at("is_last")], x[60][at("in_session")]) == (1.0, 0.0, 1.0)
     again = x[2][at("is_last_again")], x[60][at("in_session_again")], x[3][at("is_last_again")]
     assert again == pytest.approx((np.log(2.0), np.log(2.0), 0.0))
-    assert x[3][at("sessions")] == pytest.approx(np.log1p(models.knn.session_counts(np.array([3], np.int32))[0]))
+    assert x[3][at("sessions")] == pytest.approx(np.log1p(models.knn.session_counts[3]))
     assert max(row[at("two_hops")] for row in x.values()) > 0.0
     assert np.isfinite(found.features).all()
 
