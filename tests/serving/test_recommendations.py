@@ -233,6 +233,7 @@ def test_every_draw_can_be_recomputed_exactly_from_the_logged_slate(shop: Any, e
 def test_a_logged_slate_holds_what_its_ranking_read(shop: Any, eventually: Wait) -> None:
     send(shop, event("shoe-0"))
     record = folded(shop, eventually, "1", 1)
+    eventually(lambda: shop.worker.world.table.applied)
     answer = shop.slate(user_id="1")
 
     slate = eventually(lambda: shop.logged_slates().get(answer["recommendation_id"]))
