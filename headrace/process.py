@@ -131,9 +131,10 @@ def run_api(settings: Settings, number: int) -> None:
     worker.start(ready_within_s=CATCH_UP_S)  # before it listens: others may serve the same port meanwhile
     app = create_app(worker)
     house = House(app, user_token_key=settings.user_token_key.encode())
-    access = Access({DEFAULT_TENANT: house}, KeyRing(settings), processes=settings.api_workers)
+    origins = settings.allowed_origins
+    access = Access({DEFAULT_TENANT: house}, KeyRing(settings), allowed_origins=origins, processes=settings.api_workers)
     server = Server(
-        Edge([app], access, allowed_origins=settings.allowed_origins),
+        Edge([app], access, allowed_origins=origins),
         address=settings.host,
         port=settings.port,
         interface=Interfaces.ASGI,

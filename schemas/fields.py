@@ -90,22 +90,32 @@ def safe_path(loc: Iterable[int | str]) -> str:
     return ".".join(str(part) if _PLAIN.fullmatch(str(part)) else "?" for part in loc)
 
 
-def _finite(document: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Refuse infinities, which JSON text can name (1e999) and JSON cannot hold."""
-    values: list[JsonValue] = [document]
-    while values:
-        value = values.pop()
-        if isinstance(value, dict):
-            values += value.values()
-        elif isinstance(value, list):
-            values += value
-        elif isinstance(value, float) and not math.isfinite(value):
-            msg = "numbers must be finite"
-            raise ValueError(msg)
-    return document
+MAX_DEPTH = 16
+_BITS_64 = range(-(2**63), 2**64)  # what msgpack and JSON readers hold
 
 
-Document = Annotated[dict[Label, JsonValue], Field(max_length=256), AfterValidator(_finite)]
+def _plain(document: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Refuse what JSON text can say and not every reader of it can hold: infinities (1e999), integers of more than 64
+    bits, and deep nesting."""
+    level: list[JsonValue] = [document]
+    for _ in range(MAX_DEPTH):
+        inner: list[JsonValue] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner += value.values()
+            elif isinstance(value, list):
+                inner += value
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise ValueError("numbers must be finite")
+            elif isinstance(value, int) and value not in _BITS_64:
+                raise ValueError("integers have at most 64 bits")
+        if not inner:
+            return document
+        level = inner
+    raise ValueError(f"values are nested at most {MAX_DEPTH - 1} deep")
+
+
+Document = Annotated[dict[Label, JsonValue], Field(max_length=256), AfterValidator(_plain)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hmac
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .grant import DEFAULT_TENANT, Grant, Grants, Rate
+from .origin import require_local
 from .problem import Problem, problem_response
 from .rate_limit import RateLimits, Verdict
 from .scopes import Scopes, scopes_of
@@ -41,6 +43,7 @@ class Access:
     Args:
         houses: by tenant; the default one answers what needs no key.
         grants: what keys open.
+        allowed_origins: whose pages may send requests where no key is asked.
         processes: that share the limits, each counting its part.
         now: epoch seconds.
         clock: seconds that only go forward.
@@ -51,11 +54,13 @@ class Access:
         houses: Mapping[str, House],
         grants: Grants,
         *,
+        allowed_origins: Sequence[str] = (),
         processes: int = 1,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._houses, self._grants, self._processes, self._now = houses, grants, processes, now
+        self._allowed_origins = frozenset(allowed_origins)
         self._limits = RateLimits(clock=clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +70,10 @@ class Access:
         house, verdicts = self._houses[DEFAULT_TENANT], []
         grants, needed = self._grants(), scopes_of(scope["method"], scope["path"])
         try:
-            if grants is not None and needed:
+            _require_readable_path(scope)
+            if grants is None and needed:
+                require_local(scope, self._allowed_origins)
+            elif grants is not None and needed:
                 grant = _granted(scope, grants, needed, self._now())
                 house = self._house(grant.tenant)
                 verdicts = self._taken(grant, house)
@@ -96,12 +104,24 @@ class Access:
 def require_acting_for(request: Request, user_id: str | None) -> None:
     """Raise the 403 problem when whoever asks may not act in a user's name."""
     if not may_act_for(request, user_id):
-        raise Problem(403, "other_user", "a page acts for the user that its user token names, and for visitors")
+        message = "a page acts for the user that its user token names, and for visitors"
+        errors = [{"code": "other_user", "field": "user_id", "message": message}]
+        raise Problem(403, "other_user", message, errors=errors)
 
 
 def may_act_for(request: Request, user_id: str | None) -> bool:
     """Say whether whoever asks may act in a user's name; for visitors everybody may."""
     return user_id is None or getattr(request.state, "acts_for", user_id) == user_id
+
+
+def _require_readable_path(scope: Scope) -> None:
+    """Raise the 400 problem of a path that is no UTF-8: a server would pass different ones on as the same."""
+    raw: bytes = scope.get("raw_path") or b""
+    if b"%" in raw:
+        try:
+            unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError:
+            raise Problem(400, "path", "the path is no UTF-8") from None
 
 
 def _granted(scope: Scope, grants: Mapping[str, Grant], needed: Scopes, now: float) -> Grant:

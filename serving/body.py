@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
@@ -9,15 +10,16 @@ from typing import Annotated, Any, TypeVar
 from fastapi import FastAPI, Path, Request
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
-from pydantic_core import from_json
 
 from schemas.fields import PRINTABLE
 
 from .admission import REQUEST_BYTES
-from .problem import MAX_MESSAGE, Problem, field_errors, invalid, not_kept, overloaded
+from .problem import Problem, field_errors, invalid, not_kept, overloaded
+from .strict_json import parse_any, require_json, require_unique_keys
 from .worker import Worker
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+BODY_S = 20.0  # in which a body has to arrive: who sends one drop by drop holds room that others need
 REF = "#/components/schemas/{model}"
 BOM = b"\xef\xbb\xbf"
 
@@ -30,9 +32,13 @@ async def read_body(request: Request) -> bytes:
     """Return the request's body, without a byte order mark.
 
     Raises:
-        Problem: 413 when it is larger than `MAX_BODY_BYTES`.
+        Problem: 413 when it is larger than `MAX_BODY_BYTES`, 408 when it does not arrive, 415 when it is no JSON.
     """
-    return b"".join([chunk async for chunk in _chunks(request)]).removeprefix(BOM)
+    try:
+        async with asyncio.timeout(BODY_S):
+            return b"".join([chunk async for chunk in _chunks(request)]).removeprefix(BOM)
+    except TimeoutError:
+        raise _slow() from None
 
 
 @asynccontextmanager
@@ -47,10 +53,14 @@ async def admitted_body(worker: Worker, request: Request) -> AsyncIterator[bytes
         is_admitted = not refusal and place.take(REQUEST_BYTES) and place.fits(_declared_bytes(request))
         if is_admitted or "expect" not in request.headers:  # who waits for 100-continue has not sent its body
             chunks: list[bytes] = []
-            async for chunk in _chunks(request):
-                is_admitted = is_admitted and place.take(len(chunk))
-                # The rest is read all the same: a connection that is closed amid a body loses the answer.
-                chunks.append(chunk) if is_admitted else chunks.clear()
+            try:
+                async with asyncio.timeout(BODY_S):
+                    async for chunk in _chunks(request):
+                        is_admitted = is_admitted and place.take(len(chunk))
+                        # The rest is read all the same: a connection that is closed amid a body loses the answer.
+                        chunks.append(chunk) if is_admitted else chunks.clear()
+            except TimeoutError:
+                raise _slow() from None
         if not is_admitted:
             worker.metrics.refused.labels("not_kept" if refusal else "overloaded").inc()
             raise not_kept(refusal) if refusal else overloaded(worker.admission.wait_s())
@@ -63,12 +73,17 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
     too_large = Problem(413, "too_large", f"a body holds at most {MAX_BODY_BYTES} bytes: send smaller batches")
     if _declared_bytes(request) > MAX_BODY_BYTES:
         raise too_large
+    require_json(request.headers.get("content-type", ""), request.headers.get("content-encoding", ""))
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > MAX_BODY_BYTES:
             raise too_large
         yield chunk
+
+
+def _slow() -> Problem:
+    return Problem(408, "slow_body", f"a body has to arrive within {BODY_S:g} s: send smaller ones")
 
 
 def _declared_bytes(request: Request) -> int:
@@ -89,9 +104,11 @@ def parse(model: type[M], body: bytes) -> M:
         Problem: 422 naming every field that does not fit.
     """
     try:
-        return model.model_validate_json(body)
+        document = model.model_validate_json(body)
     except ValidationError as error:
         raise invalid(field_errors(error, model)) from None
+    require_unique_keys(body)
+    return document
 
 
 def parse_rows(body: bytes, name: str, most: int) -> list[Any]:
@@ -100,11 +117,7 @@ def parse_rows(body: bytes, name: str, most: int) -> list[Any]:
     Raises:
         Problem: 422 when it is no such object, 413 when there are more than `most` rows.
     """
-    try:
-        document = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        message = str(error)[:MAX_MESSAGE]
-        raise invalid([{"code": "json_invalid", "field": "", "message": f"Invalid JSON: {message}"}]) from None
+    document = parse_any(body)
     rows = document.get(name) if isinstance(document, dict) else None
     if not isinstance(rows, list) or len(document) > 1:
         raise invalid([{"code": "invalid", "field": name, "message": f"a batch is an object with one list: {name}"}])

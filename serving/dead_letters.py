@@ -9,13 +9,13 @@ from typing import Annotated, Any, Self, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field, JsonValue, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from online.core.letters import Status
 from online.core.redrive import NotRedrivable
 from online.dead_letters import MOST_DECIDED, PAGE, DeadLetters, Decided, Filter, NoLetter, Outcome, described, readable
 from online.ports import Unavailable
-from schemas.fields import Edge, EpochSeconds, Id
+from schemas.fields import Document, Edge, EpochSeconds, Id
 
 from .body import parse, read_body, takes, who
 from .problem import RETRY_AFTER_S, Problem, ProblemOut, invalid
@@ -42,7 +42,7 @@ class FilterIn(Edge):
 class RedriveIn(Edge):
     """How to redrive one dead letter; without a payload as it is."""
 
-    payload: dict[str, JsonValue] | None = Field(
+    payload: Document | None = Field(
         default=None, description="Goes in its place: as a client would send it, or as it stood on the log"
     )
     reason: Text = ""

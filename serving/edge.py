@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .access import Access
+from .security_headers import SecurityHeaders
 
 PREFLIGHT_S = 7200  # the longest that Chromium remembers what a preflight allowed
 _TOLD = ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]
@@ -23,9 +24,9 @@ class Edge:
 
     def __init__(self, apps: Sequence[FastAPI], access: Access, *, allowed_origins: Sequence[str] = ()) -> None:
         self._apps = apps
-        self._app: ASGIApp = access
+        app: ASGIApp = access
         if allowed_origins:
-            self._app = CORSMiddleware(
+            app = CORSMiddleware(
                 access,
                 allow_origins=allowed_origins,
                 allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
@@ -33,6 +34,7 @@ class Edge:
                 expose_headers=_TOLD,
                 max_age=PREFLIGHT_S,
             )
+        self._app = SecurityHeaders(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -25,6 +25,7 @@ from .appender import Refused
 from .body import admitted_body, check_rows, parse_rows, takes
 from .problem import Problem, ProblemOut, field_errors, invalid, not_kept
 from .spool import Spooled
+from .strict_json import require_unique_keys
 from .worker import Worker
 
 MAX_EVENTS = 1000
@@ -121,7 +122,7 @@ async def _sorted(worker: Worker, body: bytes, request: Request, recent: _Recent
             await asyncio.sleep(0)
             turn_began = time.perf_counter()
         try:
-            event = EventIn.model_validate_json(row) if isinstance(row, bytes) else EventIn.model_validate(row)
+            event = _event(row)
             require_acting_for(request, event.user_id)
         except ValidationError as error:
             errors = field_errors(error, EventIn)
@@ -132,7 +133,7 @@ async def _sorted(worker: Worker, body: bytes, request: Request, recent: _Recent
         except Problem as refusal:
             if is_single:
                 raise
-            found.errors.append({"index": index, "code": refusal.code, "field": "user_id", "message": refusal.detail})
+            found.errors.append({"index": index, **refusal.errors[0]})
             continue
         accepted = accept(event, event_id=uuid.uuid4().hex, received_at=received_at, user_agent=user_agent)
         key = (accepted.user_key, accepted.event_id)  # as the fold: another user's event may have the same id
@@ -143,6 +144,20 @@ async def _sorted(worker: Worker, body: bytes, request: Request, recent: _Recent
             found.clamped += accepted.clamped_s > 0.0
             found.robots += accepted.robot
     return found
+
+
+def _event(row: bytes | JsonValue) -> EventIn:
+    """Return the event of a row: still text, or parsed with its batch.
+
+    Raises:
+        ValidationError: it is none.
+        Problem: it is one, but for a key that is named twice.
+    """
+    if not isinstance(row, bytes):
+        return EventIn.model_validate(row)
+    event = EventIn.model_validate_json(row)
+    require_unique_keys(row)
+    return event
 
 
 def _message(worker: Worker, event: Event) -> Spooled:

@@ -307,3 +307,55 @@ def verify_rollback(
     print_json(document) if as_json else print_table(document)
     if not outcome.is_correct:
         raise typer.Exit(1)
+
+
+@verify.command("fuzz")
+@explained
+def verify_fuzz(
+    requests: Annotated[int, typer.Option(min=1, help="How many to send.")] = 10_000,
+    url: Annotated[str, typer.Option(help="Of a running API that may be filled with nonsense; else an own one.")] = "",
+    api_key: Annotated[str, typer.Option(help="For it, with every scope.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Of the requests.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Send what the OpenAPI document allows and what it forbids, made by Schemathesis, to a whole running system.
+
+    Exits with 1 when an answer is 5xx or missing, or a refusal is no problem document of at most 4 kB. Needs
+    Schemathesis, which comes with the development dependencies.
+
+    Examples:
+
+        headrace verify fuzz --requests 10000 --json
+        headrace verify fuzz --requests 500 --seed 2
+        headrace verify fuzz --url http://127.0.0.1:8700 --api-key hrs_...
+    """
+    from contextlib import ExitStack
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from headrace.bench.rig import rig
+    from headrace.system import FLOWS, api_url
+
+    try:
+        from headrace.verify import fuzz
+    except ModuleNotFoundError as error:
+        raise typer.BadParameter(f"{error.name} is missing: uv sync --group dev") from None
+
+    with ExitStack() as stack:
+        if not url:
+            system = stack.enter_context(rig(flows=FLOWS, api=True, warehouse=True))
+            url = api_url(system.settings)
+        progress = stack.enter_context(Progress(console=Console(stderr=True), disable=as_json))
+        task = progress.add_task("requests", total=requests)
+        outcome = fuzz.fuzz(
+            url,
+            requests=requests,
+            seed=seed,
+            api_key=api_key,
+            progress=lambda done: progress.update(task, completed=done),
+        )
+    document = asdict(outcome)
+    print_json(document) if as_json else print_table(document)
+    if not outcome.is_correct:
+        raise typer.Exit(1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from flows.state import catalogue_view, control_view, state_view
 from flows.view import adopt_all
+from headrace.bench.rig import rig
+from headrace.system import api_url
 from online.ports import EventLog, StateStore
 
 FoldAll = Callable[[EventLog, StateStore, int], None]
@@ -34,3 +36,10 @@ def fold_all() -> FoldAll:
                         view.step(batch)()
 
     return fold
+
+
+@pytest.fixture(scope="session")
+def running_api() -> Iterator[str]:
+    """URL of an API as `headrace up` runs it, with the state flow behind it, that asks for no key."""
+    with rig(flows=("state",), api=True) as system:
+        yield api_url(system.settings)

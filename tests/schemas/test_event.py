@@ -40,7 +40,8 @@ TEXT = st.characters(codec="utf-8", exclude_characters=[chr(c) for c in (*range(
 LABELS = st.text(TEXT, min_size=1, max_size=12)
 IDS = LABELS | st.integers(-(2**70), 2**70)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-SCALARS = st.text(st.characters(codec="utf-8"), max_size=12) | st.booleans() | st.integers() | FINITE | st.none()
+INTEGERS = st.integers(-(2**63), 2**64 - 1)
+SCALARS = st.text(st.characters(codec="utf-8"), max_size=12) | st.booleans() | INTEGERS | FINITE | st.none()
 JSON_VALUES = st.recursive(
     SCALARS, lambda parts: st.lists(parts, max_size=3) | st.dictionaries(LABELS, parts, max_size=3), max_leaves=6
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -102,3 +103,23 @@ def test_a_number_that_json_cannot_hold_is_refused_in_json_text_too(place: str, 
 def test_an_edge_document_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         _Sample().some_field = 1
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (2**64, "integers have at most 64 bits"),
+        (-(2**63) - 1, "integers have at most 64 bits"),
+        (math.inf, "numbers must be finite"),
+        ([[{"x": [math.nan]}]], "numbers must be finite"),
+        (functools.reduce(lambda inner, _: [inner], range(15), 1), "values are nested at most 15 deep"),
+    ],
+)
+def test_a_free_field_holds_only_what_every_reader_of_it_can(value: object, complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        TypeAdapter(Document).validate_python({"x": value})
+
+
+@pytest.mark.parametrize("value", [2**64 - 1, -(2**63), 1.5, functools.reduce(lambda inner, _: [inner], range(14), 1)])
+def test_a_free_field_holds_numbers_of_64_bits_and_lists_in_lists(value: object) -> None:
+    assert TypeAdapter(Document).validate_python({"x": value}) == {"x": value}

@@ -19,8 +19,9 @@ NOW = 1_700_000_000.0
 
 LABELS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=12)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+INTEGERS = st.integers(-(2**63), 2**64 - 1)
 JSON_VALUES = st.recursive(
-    st.text(st.characters(codec="utf-8"), max_size=12) | st.booleans() | st.integers() | FINITE | st.none(),
+    st.text(st.characters(codec="utf-8"), max_size=12) | st.booleans() | INTEGERS | FINITE | st.none(),
     lambda parts: st.lists(parts, max_size=3) | st.dictionaries(LABELS, parts, max_size=3),
     max_leaves=6,
 )

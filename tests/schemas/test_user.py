@@ -19,7 +19,8 @@ NOW = 1_700_000_000.0
 
 LABELS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=12)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-SCALARS = st.text(st.characters(codec="utf-8"), max_size=12) | st.booleans() | st.integers() | FINITE | st.none()
+INTEGERS = st.integers(-(2**63), 2**64 - 1)
+SCALARS = st.text(st.characters(codec="utf-8"), max_size=12) | st.booleans() | INTEGERS | FINITE | st.none()
 DOCUMENTS = st.fixed_dictionaries(
     {},
     optional={

@@ -72,7 +72,7 @@ class Client:
         self._thread.start()
         self._stack = AsyncExitStack()
         transport = httpx.ASGITransport(edge, raise_app_exceptions=False)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://api")
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
         self._run(self._stack.enter_async_context(edge.lifespan()))
 
     def _run(self, work: Any) -> Any:
@@ -112,7 +112,7 @@ class System:
         *,
         secret: bytes = b"",
         ports: Mapping[str, Any] | None = None,
-        **edge: Any,
+        allowed_origins: tuple[str, ...] = (),
     ) -> None:
         self.log, self.state = log, state
         self.artifacts = FileArtifacts(directory / "artifacts")
@@ -135,8 +135,9 @@ class System:
         )
         self.worker.start()
         self.app = create_app(self.worker)
-        access = Access({DEFAULT_TENANT: House(self.app, user_token_key=secret)}, grants)
-        self.edge = Edge([self.app], access, **edge)
+        house = House(self.app, user_token_key=secret)
+        access = Access({DEFAULT_TENANT: house}, grants, allowed_origins=allowed_origins)
+        self.edge = Edge([self.app], access, allowed_origins=allowed_origins)
         self.client = Client(self.edge)
 
     def put_items(self, *item_ids: str, **fields: Any) -> None:

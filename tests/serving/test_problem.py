@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -185,8 +187,11 @@ def test_a_path_or_query_that_does_not_fit_is_a_problem_that_names_its_part(shar
 
 
 @pytest.mark.parametrize("path", ["/v1/items/%ED%A0%80", "/v1/items/%FF", "/v1/recommendations/%C3%28"])
-def test_a_path_that_is_no_utf8_is_answered(shared_system: Any, path: str) -> None:
-    assert shared_system.client.get(path).status_code in (200, 404, 422)
+def test_a_path_that_is_no_utf8_is_refused(shared_system: Any, path: str) -> None:
+    answer = shared_system.client.get(path)
+
+    assert answer.status_code == 400
+    assert is_small_problem(answer)
 
 
 @pytest.mark.parametrize(
@@ -232,3 +237,15 @@ def test_all_fields_that_do_not_fit_are_named_at_once(shared_system: Any) -> Non
 
     assert {error["field"] for error in errors} == {"event_type", "value", "position", "currency"}
     assert json.dumps(errors).count("euro") == 0
+
+
+def test_a_body_that_arrives_drop_by_drop_is_given_up(system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def drops() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(60.0)
+
+    monkeypatch.setattr("serving.body.BODY_S", 0.05)
+    for method, path in (("POST", "/v1/events"), ("PUT", "/v1/users/7")):
+        answer = system.client.request(method, path, content=drops())
+        assert (answer.status_code, answer.json()["code"]) == (408, "slow_body")
+    assert system.worker.admission.waiting_bytes == 0
