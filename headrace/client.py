@@ -28,7 +28,7 @@ from schemas.identity import MergeIn
 from schemas.item import Item, ItemIn, decode_item
 from schemas.preferences import PreferencesIn, PreferencesOut
 from schemas.problem import ProblemOut, RowError
-from schemas.slate import RecommendIn, SlateOut
+from schemas.slate import NextIn, RankIn, RankOut, RecommendIn, SlateOut
 from schemas.user import UserIn
 
 BATCH = 500  # rows in one request
@@ -109,6 +109,25 @@ class Client:
             Refused, Unreachable: at once, so that the page can show something else.
         """
         return SlateOut.model_validate_json(self._answer("POST", "/v1/recommendations", _body(ask)))
+
+    def following(self, slate: SlateOut, n: int | None = None) -> SlateOut:
+        """Return the slate that follows one, without repeats.
+
+        Raises:
+            Refused, Unreachable: as `recommend`; of what has nothing behind it 409.
+        """
+        given = {"cursor": slate.next_cursor, "n": n}
+        ask = NextIn.model_validate({name: value for name, value in given.items() if value is not None})
+        path = f"/v1/recommendations/{slate.recommendation_id}/next"
+        return SlateOut.model_validate_json(self._answer("POST", path, _body(ask)))
+
+    def rank(self, ask: RankIn) -> RankOut:
+        """Return candidates of one's own in the order that they are to be shown in.
+
+        Raises:
+            Refused, Unreachable: as `recommend`.
+        """
+        return RankOut.model_validate_json(self._answer("POST", "/v1/rank", _body(ask)))
 
     def similar(self, item_id: str, n: int = 10) -> SlateOut:
         """Return items like an item.

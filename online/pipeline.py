@@ -40,6 +40,7 @@ from schemas.slate import PACKED_VERSION, Slate
 NO_RECORD = UserRecord()
 WHO = ("user_id", "visitor_id", "session_id")  # of a request, not logged where consent is withdrawn
 _NONE = np.empty(0, np.int32)
+LISTED_ITEMS = 1000  # of a list, its first ones are candidates
 STATIC_ITEMS = 1000  # of the catalogue, oldest rows first, stand in when retrieval finds too little
 
 Stopwatch = Callable[[str], None]
@@ -69,6 +70,8 @@ class SlateRequest:
     seed_given: bool = False
     robot: bool = False  # by its own words
     rules: Sequence[CompiledRule] = ()  # its own: filter and boosts
+    listed: Sequence[str] | None = None  # the caller's candidates in the caller's order; None for those of retrieval
+    listing: str = ""  # a list that is the same for everybody is what is shown
     context: Context = field(default_factory=dict)
     as_asked: dict[str, Any] = field(default_factory=dict)
     weighting: Weighting = "hybrid"
@@ -111,7 +114,7 @@ def recommend(
     leaned, wanted = evidence(request.weighting, profile, session)
     wanted_rows = rows if wanted is session else world.table.rows(wanted)
     query = Query(leaned, wanted_rows, leaning(world.table, leaned, wanted_rows), audiences)
-    found = retrieve(world, tops, query, request.policy.retrievers)
+    found = _found(world, tops, query, request, rules)
     stopwatch("retrieve")
     applied = rules.on(found.rows)
     eligible, removed = _eligible(world, request, session, profile, applied)
@@ -122,7 +125,7 @@ def recommend(
     )
     rung, why = rung_of(seen)
     groups = _groups(world, found.rows)
-    unnamed = _unnamed(world, request, applied, groups, eligible)
+    unnamed = _NONE if request.listed is not None else _unnamed(world, request, applied, groups, eligible)
     if len(unnamed):
         found = found.joined(Retrieved.unsourced(unnamed))
         groups = _groups(world, found.rows)
@@ -130,7 +133,9 @@ def recommend(
         eligible, removed = _eligible(world, request, session, profile, applied)
     stopwatch("eligibility")
     rates, untaught = world.rates or Rates(world.table), world.blend.untaught
-    features = gather(Scene(world.table, rates, found, profile, rows, request.context, untaught))
+    features = gather(
+        Scene(world.table, rates, found, profile, rows, request.context, untaught, _prices(world, request, found))
+    )
     stopwatch("features")
     shift = _weight_shift(world, request)
     utilities, boosts = _utilities(world, request, features, shift), applied.boosts
@@ -209,6 +214,20 @@ def recommend(
     )
 
 
+def _found(world: World, tops: Toplists, query: Query, request: SlateRequest, rules: InForce) -> Retrieved:
+    """Return the candidates: the caller's, the first of a list that the rules admit, or those that retrieval finds."""
+    if request.listing:
+        source = SOURCES.index(request.policy.retrievers[0])
+        return Retrieved.listed(rules.admitted(tops.listings[request.listing], LISTED_ITEMS), source)
+    only = None if request.listed is None else world.table.rows(request.listed)
+    return retrieve(world, tops, query, request.policy.retrievers, only)
+
+
+def _prices(world: World, request: SlateRequest, found: Retrieved) -> NDArray[np.float64] | None:
+    """Return the prices of the caller's list, 0 where there is none; None where candidates are not the caller's."""
+    return None if request.listed is None else np.nan_to_num(np.exp(world.table.log_price[found.rows]))
+
+
 def _values(request: SlateRequest) -> dict[str, float]:
     """Return what outcomes are worth on the surface; nothing where that is the common opinion."""
     value = request.policy.values.get(request.surface)
@@ -219,6 +238,11 @@ def _asked(world: World, request: SlateRequest, is_nameless: bool) -> dict[str, 
     """Return what the client asked, without ids that are logged elsewhere or that no item has."""
     left_out = {"session_items", *(WHO if is_nameless else ())}
     asked = {name: value for name, value in request.as_asked.items() if name not in left_out}
+    if request.listing or request.listed is not None:
+        asked["listing"] = request.listing or "rank"
+        asked.pop("candidates", None)
+    if request.session_items:
+        asked["session_items_given"] = len(request.session_items)
     if "exclude_item_ids" in asked:
         asked["exclude_item_ids"] = [i for i in request.exclude_item_ids if i in world.table.ids.codes]
     return asked
@@ -274,7 +298,7 @@ def _pins(
     found = {
         position - 1: int(np.argmax(applied.rows == codes[item]))
         for position, item in request.policy.pins.items()
-        if item in codes and position <= request.n
+        if item in codes and position <= request.n and codes[item] in applied.rows
     }
     kept = {slot: i for slot, i in found.items() if eligible[i] and i not in of_rules.values()}
     return kept | of_rules
@@ -326,5 +350,7 @@ def _utilities(
 ) -> NDArray[np.float64]:
     if request.policy.ranker == "popularity":
         return features[:, INDEX["standing"]].astype(np.float64)
+    if request.policy.ranker == "listed":
+        return -np.arange(len(features), dtype=np.float64)
     utilities = world.ranker.utilities(features, request.surface, request.policy.values.get(request.surface))
     return utilities if shift is None else utilities + features.astype(np.float64) @ shift

@@ -17,14 +17,14 @@ from online.pipeline import SlateRequest
 from schemas.event import user_key
 from schemas.robot import declares_robot
 from schemas.rule import Rule
-from schemas.slate import RecommendIn
+from schemas.slate import AskIn
 
 
 class UnknownPolicy(ValueError):
     """The request names a policy that does not exist; the message lists those that do."""
 
 
-def request_key(ask: RecommendIn) -> str | None:
+def request_key(ask: AskIn) -> str | None:
     """Return the key of the user record the request reads; None for a session without a user.
 
     >>> request_key(RecommendIn(visitor_id="7"))
@@ -44,7 +44,7 @@ class Known(NamedTuple):
     positions: Mapping[str, str] = {}  # record key -> position
 
 
-def look_up(ask: RecommendIn, read: ReadRecords) -> Known:
+def look_up(ask: AskIn, read: ReadRecords) -> Known:
     """Read what is known of who asks.
 
     A request with both ids reads both records at once, since a merge may be under way; until the user's record has
@@ -70,7 +70,7 @@ def look_up(ask: RecommendIn, read: ReadRecords) -> Known:
 
 
 def resolve(
-    ask: RecommendIn,
+    ask: AskIn,
     *,
     partitions: int,
     served_at: float,
@@ -104,7 +104,7 @@ def resolve(
     held_out = key is not None and is_held_out(key, holdout)
     assignment = _assignment(ask, control, key, held_out)
     policy = control.policy(ask.policy or assignment.policy or surface.policy)
-    partition = partition_of(key or f"s{'/'.join(ask.session_items) or ask.item_id}", partitions)
+    partition = partition_of(key or f"s{'/'.join(ask.session_items) or ask.item_id or suffix}", partitions)
     return SlateRequest(
         recommendation_id=f"{partition:x}-{int(served_at * 1000):011x}{suffix}",
         partition=partition,
@@ -135,13 +135,13 @@ def resolve(
     )
 
 
-def _assignment(ask: RecommendIn, control: Control, key: str | None, held_out: bool) -> Assignment:
+def _assignment(ask: AskIn, control: Control, key: str | None, held_out: bool) -> Assignment:
     if ask.policy is not None:
         return NONE
     return HELD_OUT if held_out else assigned(control.experiments, ask.surface, key)
 
 
-def _own_rules(ask: RecommendIn) -> list[CompiledRule]:
+def _own_rules(ask: AskIn) -> list[CompiledRule]:
     """Return a request's filter and boosts as the rules that they are."""
     rules = {}
     if ask.filter is not None:

@@ -118,8 +118,11 @@ RETRIEVERS: dict[str, Callable[[World, Toplists, Query], tuple[Rows, Scores]]] =
 }
 
 
-def retrieve(world: World, tops: Toplists, query: Query, names: Sequence[str]) -> Retrieved:
-    """Return the union of the named retrievers' candidates, each row once, in order of row."""
+def retrieve(world: World, tops: Toplists, query: Query, names: Sequence[str], only: Rows | None = None) -> Retrieved:
+    """Return the union of the named retrievers' candidates, each row once, in order of row.
+
+    With `only`, these rows are the candidates, in their order, whether or not a retriever names them.
+    """
     context = distinct(query.session)
     in_session = _in_session(world, query, context) if set(SESSION_SOURCES) & set(names) else None
     together = dict.fromkeys(SESSION_SOURCES, _none())
@@ -135,6 +138,8 @@ def retrieve(world: World, tops: Toplists, query: Query, names: Sequence[str]) -
     skips = np.array([current if name in SESSION_SOURCES else -1 for name in names])  # where the session is already
     columns = np.array([COLUMN[name] for name in names])
     rows, scores, ranks = united(named, values, bounds, columns, skips, len(SOURCES), PER_RETRIEVER)
+    if only is not None:
+        rows, scores, ranks, _ = Retrieved(rows, scores, ranks, np.empty(0)).only(only)
     # An item is no less likely, and no less near, for another retriever having found it.
     if in_session is None:
         odds = np.full(len(rows), -np.inf)

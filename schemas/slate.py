@@ -11,6 +11,8 @@ from schemas.fields import Context, Edge, EpochSeconds, Id, Label, guarded
 
 MAX_SLATE = 100
 DEFAULT_SLATE = 10
+MAX_RANKED = 500
+MAX_CURSOR = 16_384  # characters
 MAX_DEADLINE_MS = 60_000
 PACKED_VERSION = 2  # of slates: since it `features` are packed
 
@@ -28,8 +30,8 @@ class BoostIn(Edge):
     factor: Factor
 
 
-class RecommendIn(Edge):
-    """What a client asks: who, where, how many, and what to leave out."""
+class AskIn(Edge):
+    """What every request for a slate may say: who, where, how many, and what to leave out."""
 
     user_id: Id | None = None
     visitor_id: Id | None = None
@@ -70,12 +72,43 @@ class RecommendIn(Edge):
         default=None, description="The moment to rank for, for replays of the past; default and latest: now"
     )
 
+
+class RecommendIn(AskIn):
+    """What a client asks: who, where, how many, and what to leave out."""
+
     @model_validator(mode="after")
     def _names_somebody(self) -> Self:
         if self.user_id is None and self.visitor_id is None and not self.session_items and self.item_id is None:
             msg = "give user_id, visitor_id, session_items or item_id"
             raise ValueError(msg)
         return self
+
+
+class SimilarIn(AskIn):
+    """How to choose items like the one in the path."""
+
+
+class RankIn(AskIn):
+    """The caller's own candidates, in the caller's order."""
+
+    candidates: Annotated[list[Id], Field(min_length=1, max_length=MAX_RANKED)]
+    n: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MAX_RANKED,
+            validation_alias=AliasChoices("n", "count", "num_results", "numResults", "page_size", "pageSize"),
+        ),
+    ] = Field(default=MAX_RANKED, description="Default: all of them")
+
+
+class NextIn(Edge):
+    """How to go on; without a cursor the slate is looked up by its id."""
+
+    cursor: Annotated[str, StringConstraints(max_length=MAX_CURSOR)] | None = Field(
+        default=None, description="The `next_cursor` of the slate: it spares looking that up"
+    )
+    n: Annotated[int, Field(ge=1, le=MAX_SLATE)] | None = Field(default=None, description="Default: as before")
 
 
 class Reason(BaseModel):
@@ -140,6 +173,43 @@ class SlateOut(BaseModel):
     ope_valid: bool
     took_ms: float
     next_cursor: str | None = None
+
+
+class RankOut(SlateOut):
+    """The caller's candidates as ranked; those that are in no slot, though there was room for them, are named."""
+
+    unknown: list[str] = Field(description="The catalogue has none of these")
+    ineligible: list[str] = Field(description="Of these none may be shown to who asks, here and now")
+
+
+class LoggedItem(BaseModel):
+    """One slot of a slate that was served."""
+
+    item_id: str
+    position: int
+    score: float
+    propensity: float
+    source: str
+    reason: Reason | None = Field(description="null: the model that it follows from does not serve here any more")
+
+
+class LoggedSlateOut(BaseModel):
+    """A slate that was served, from what was logged of it."""
+
+    recommendation_id: str
+    decision_id: str
+    surface: str
+    served_at: float
+    items: list[LoggedItem]
+    policy_id: str
+    policy_version: int
+    model_version: str
+    experiment: ExperimentOut | None
+    fallback: Fallback | None
+    controls: list[str]
+    removed: dict[str, int]
+    ope_valid: bool
+    ope_why: str
 
 
 class FiredRule(msgspec.Struct, array_like=True, frozen=True):

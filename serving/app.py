@@ -25,6 +25,7 @@ from . import (
     events,
     experiments,
     identity,
+    listings,
     models,
     preferences,
     recommendations,
@@ -50,6 +51,7 @@ def create_app(worker: Worker) -> FastAPI:
     install(app)
     app.include_router(recommendations.router(worker))  # routes are tried in their order: the most frequent first
     app.include_router(events.router(worker))
+    app.include_router(listings.router(worker))
     app.include_router(catalogue.router(worker))
     app.include_router(identity.router(worker))
     app.include_router(preferences.router(worker))
@@ -62,7 +64,18 @@ def create_app(worker: Worker) -> FastAPI:
     app.include_router(browser_client.router())
     _add_operations(app, worker)
     bodies: list[type[BaseModel]] = [EventIn, EventBatchIn, ItemIn, ItemBatchIn, UserIn, MergeIn, RecommendIn]
-    describe(app, [*bodies, *control.BODIES, *rules.BODIES, *shadows.BODIES, *preferences.BODIES, *dead_letters.BODIES])
+    describe(
+        app,
+        [
+            *bodies,
+            *control.BODIES,
+            *rules.BODIES,
+            *shadows.BODIES,
+            *preferences.BODIES,
+            *listings.BODIES,
+            *dead_letters.BODIES,
+        ],
+    )
     return app
 
 

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Path, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic.json_schema import models_json_schema
 
 from schemas.fields import PRINTABLE
 
 from .admission import REQUEST_BYTES
 from .problem import Problem, field_errors, invalid, not_kept, overloaded
+from .slashes import plain
 from .strict_json import parse_any, require_json, require_unique_keys
 from .worker import Worker
 
@@ -23,7 +24,7 @@ BODY_S = 20.0  # in which a body has to arrive: who sends one drop by drop holds
 REF = "#/components/schemas/{model}"
 BOM = b"\xef\xbb\xbf"
 
-PathId = Annotated[str, Path(min_length=1, max_length=256, pattern=PRINTABLE)]
+PathId = Annotated[str, BeforeValidator(plain), Path(min_length=1, max_length=256, pattern=PRINTABLE)]
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -67,14 +67,14 @@ def _add_items(routes: APIRouter, worker: Worker) -> None:
     async def put_item(item_id: PathId, request: Request) -> Response:
         """Create or replace an item. One that may not be shown any more is answered as a deletion is."""
         document = parse(ItemIn, await read_body(request))
-        _same_id("item_id", document.item_id, item_id)
+        same_id("item_id", document.item_id, item_id)
         return await _changed(worker, _accepted(worker, document, item_id))
 
     @routes.patch("/v1/items/{item_id}", responses=TAKEDOWN, openapi_extra=takes(ItemIn))
     async def patch_item(item_id: PathId, request: Request) -> Response:
         """Change some fields of an item; the others stay. If it may not be shown any more, as a deletion."""
         changes = parse(ItemIn, await read_body(request))
-        _same_id("item_id", changes.item_id, item_id)
+        same_id("item_id", changes.item_id, item_id)
         return await _changed(worker, _accepted(worker, _patched(_known(worker, item_id), changes), item_id))
 
     @routes.get("/v1/items/{item_id}", responses=PROBLEMS)
@@ -130,7 +130,7 @@ def _add_users(routes: APIRouter, worker: Worker) -> None:
     async def put_user(user_id: PathId, request: Request) -> Response:
         """Create or replace what the caller tells about a user."""
         document = parse(UserIn, await read_body(request))
-        _same_id("user_id", document.user_id, user_id)
+        same_id("user_id", document.user_id, user_id)
         user = accept_user(document, user_id=user_id, now=time.time())
         await keep(worker, [(USERS, worker.partition(user_key(user_id, None)), encode_user(user))])
         return Response(encode_user(user), 200, media_type=JSON)
@@ -147,7 +147,8 @@ def _add_users(routes: APIRouter, worker: Worker) -> None:
         return Response(msgspec.json.encode(_described(worker, user_id, record)), 200, media_type=JSON)
 
 
-def _same_id(field: str, given: str | None, named: str) -> None:
+def same_id(field: str, given: str | None, named: str) -> None:
+    """Raise the 422 problem of a body that names another id than the path."""
     if given is not None and given != named:
         raise invalid(
             [{"code": "other_id", "field": field, "message": "differs from the one in the path; leave it out"}]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from online.control.control import KINDS, Control
 from online.control.experiment import EXPERIMENT, ExperimentIn
@@ -23,10 +23,11 @@ from .acknowledgement import acknowledged
 from .body import parse, read_body, takes, who
 from .catalogue import JSON, keep
 from .problem import Problem, ProblemOut, invalid
+from .slashes import plain
 from .worker import Worker
 
 MOST_DOCUMENTS = 1000  # of a kind
-DocumentId = Annotated[str, Path(min_length=1, max_length=128, pattern=PRINTABLE)]
+DocumentId = Annotated[str, BeforeValidator(plain), Path(min_length=1, max_length=128, pattern=PRINTABLE)]
 
 
 Reason = Annotated[str, Field(max_length=1024, description="Kept with the change")]

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .access import Access
 from .security_headers import SecurityHeaders
+from .slashes import with_ids
 
 PREFLIGHT_S = 7200  # the longest that Chromium remembers what a preflight allowed
 _TOLD = ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]
@@ -40,7 +41,7 @@ class Edge:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self._app(with_ids(scope), receive, send)
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from online.control.surface import SURFACE
 from online.core.explain import reasons_of
 from online.core.features import NAMES
 from online.core.join import SLATES
-from online.core.policy_document import POLICIES, POPULARITY_POLICY, SIMILAR_POLICY
+from online.core.policy_document import POLICIES, POPULARITY_POLICY
 from online.core.record import UserRecord
 from online.core.rules.rule_set import InvalidRule
 from online.core.slate_features import slate_features
@@ -25,16 +26,20 @@ from online.ports import Unavailable
 from online.request import Known, UnknownPolicy, look_up, request_key, resolve
 from online.world import World
 from schemas.fields import PRINTABLE
-from schemas.slate import DEFAULT_SLATE, MAX_SLATE, RecommendIn, Slate, SlateOut, encode_slate
+from schemas.slate import MAX_SLATE, AskIn, LoggedSlateOut, RecommendIn, Slate, SlateOut, encode_slate
 
 from .access import require_acting_for
 from .body import PathId, parse, read_body, takes
+from .logged import logged, slots_of
+from .next_cursor import next_cursor
 from .problem import Problem, ProblemOut, invalid
+from .served import find_slate, is_recommendation_id
 from .spool import SpoolFull
 from .worker import Worker
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": ProblemOut} for code in (404, 413, 422)}
-ITEM_SURFACE = "item"
+LOOKED_UP: dict[int | str, dict[str, Any]] = {**PROBLEMS, 503: {"model": ProblemOut}}
+JSON = "application/json"
 BREAKABLE = frozenset({"retrieve", "eligibility"})  # stages behind which much is left to do
 
 Count = Annotated[int, Query(ge=1, le=MAX_SLATE)]
@@ -78,29 +83,38 @@ def router(worker: Worker) -> APIRouter:
         require_acting_for(request, ask.user_id)
         return _answer(worker, request, ask)
 
-    @routes.get("/v1/recommendations/{user_id}", response_model=SlateOut, responses=PROBLEMS)
+    @routes.get("/v1/recommendations/{user_id}", response_model=SlateOut | LoggedSlateOut, responses=LOOKED_UP)
     async def get_recommendations(
         request: Request, user_id: PathId, n: Count | None = None, surface: Surface = "home"
     ) -> Response:
-        """Return a slate for a user: the same as POST, for a curl."""
+        """Return a slate for a user: the same as POST, for a curl. The id of a slate returns that one, as served."""
+        if is_recommendation_id(user_id) and not request.query_params:
+            return Response(msgspec.json.encode(logged(worker, await find_slate(worker, user_id))), media_type=JSON)
         ask = RecommendIn(user_id=user_id, surface=surface)
         return _answer(worker, request, ask if n is None else RecommendIn(user_id=user_id, surface=surface, n=n))
-
-    @routes.get("/v1/items/{item_id}/similar", response_model=SlateOut, responses=PROBLEMS)
-    async def get_similar(request: Request, item_id: PathId, n: Count = DEFAULT_SLATE) -> Response:
-        """Return items like an item: from the sessions that saw it, by vector, and from its category."""
-        if item_id not in worker.world.table.ids.codes:
-            raise Problem(404, "no_item", "there is no such item; PUT it, or send events on it")
-        ask = RecommendIn(item_id=item_id, n=n, surface=ITEM_SURFACE, policy=SIMILAR_POLICY)
-        return _answer(worker, request, ask)
 
     return routes
 
 
-def _answer(worker: Worker, http: Request, ask: RecommendIn) -> Response:
+def _answer(worker: Worker, http: Request, ask: AskIn) -> Response:
+    return Response(msgspec.json.encode(answered(worker, http, ask)[0]), media_type=JSON)
+
+
+def answered(
+    worker: Worker, http: Request, ask: AskIn, shaped: Callable[[SlateRequest], SlateRequest] | None = None
+) -> tuple[dict[str, Any], Slate]:
+    """Return the answer to a request for a slate, and the slate, which is kept.
+
+    `shaped` says what else the request is, beside what `resolve` makes of it.
+
+    Raises:
+        Problem: 422, it cannot be answered.
+    """
     stages = _Stages()
     world = worker.current()
     request = _resolved(worker, world, ask, http.headers.get("user-agent", ""))
+    if shaped is not None:
+        request = shaped(request)
     world.ranker = world.ranker_of(request.policy)
     known, degraded = _known(worker, ask)
     record = known.record
@@ -112,18 +126,20 @@ def _answer(worker: Worker, http: Request, ask: RecommendIn) -> Response:
     slate.stages_us = stages.us
     if slate.user_key is not None:
         slate.records = dict(known.positions)
+    encoded = encode_slate(slate)
+    worker.served.note(slate.recommendation_id, encoded)
     try:
-        worker.appender.keep((SLATES, slate.partition, encode_slate(slate)))
+        worker.appender.keep((SLATES, slate.partition, encoded))
     except (SpoolFull, OSError) as error:
         slate.ope_valid, slate.ope_why = False, f"not logged: {error}"
     stages("log")
-    payload = msgspec.json.encode(_described(world, ask, slate, None if degraded else record, stages.began))
+    document = _described(world, ask, request, slate, None if degraded else record, stages.began)
     surface = slate.surface if slate.surface in world.control.of(SURFACE) else "other"  # a client may send any
     worker.metrics.slates.labels(surface, slate.rung).inc()
     worker.metrics.robot_slates.inc(slate.robot)
     worker.metrics.slate_seconds.observe(time.perf_counter() - stages.began)
     worker.shadowing.answered(world, request, record, slate)
-    return Response(payload, media_type="application/json")
+    return document, slate
 
 
 def _drawn(world: World, request: SlateRequest, record: UserRecord | None, degraded: str, stages: Stopwatch) -> Slate:
@@ -136,7 +152,7 @@ def _drawn(world: World, request: SlateRequest, record: UserRecord | None, degra
         return recommend(world, plain, record, degraded=degraded, late=str(late), stopwatch=stages)
 
 
-def _known(worker: Worker, ask: RecommendIn) -> tuple[Known, str]:
+def _known(worker: Worker, ask: AskIn) -> tuple[Known, str]:
     key = request_key(ask)
     try:
         known = look_up(ask, worker.records)
@@ -146,7 +162,7 @@ def _known(worker: Worker, ask: RecommendIn) -> tuple[Known, str]:
     return known, ""
 
 
-def _resolved(worker: Worker, world: World, ask: RecommendIn, user_agent: str) -> SlateRequest:
+def _resolved(worker: Worker, world: World, ask: AskIn, user_agent: str) -> SlateRequest:
     try:
         return resolve(
             ask,
@@ -164,7 +180,9 @@ def _resolved(worker: Worker, world: World, ask: RecommendIn, user_agent: str) -
         raise invalid([{"code": "invalid_expression", "field": error.field, "message": str(error)}]) from None
 
 
-def _described(world: World, ask: RecommendIn, slate: Slate, record: UserRecord | None, began: float) -> dict[str, Any]:
+def _described(
+    world: World, ask: AskIn, request: SlateRequest, slate: Slate, record: UserRecord | None, began: float
+) -> dict[str, Any]:
     personal = slate.rung == "personal"
     return {
         "recommendation_id": slate.recommendation_id,
@@ -182,27 +200,14 @@ def _described(world: World, ask: RecommendIn, slate: Slate, record: UserRecord 
         },
         "ope_valid": slate.ope_valid,
         "took_ms": round((time.perf_counter() - began) * 1000, 3),
-        "next_cursor": None,
+        "next_cursor": next_cursor(request, slate),
     }
 
 
-def _items(world: World, ask: RecommendIn, slate: Slate) -> list[dict[str, Any]]:
-    scores = np.frombuffer(slate.utilities)[slate.slots].round(6).tolist()
-    reasons = reasons_of(slate, world.table, world.ranker)
-    pinned = set(slate.pins.values())
-    items: list[dict[str, Any]] = [
-        {
-            "item_id": slate.candidates[candidate],
-            "position": place,
-            "score": score,
-            "propensity": propensity,
-            "source": "pin" if candidate in pinned else slate.source_of(candidate) or "static",
-            "reason": reason,
-        }
-        for place, (candidate, score, propensity, reason) in enumerate(
-            zip(slate.slots, scores, slate.propensities, reasons, strict=True), start=1
-        )
-    ]
+def _items(world: World, ask: AskIn, slate: Slate) -> list[dict[str, Any]]:
+    items = slots_of(slate)
+    for item, reason in zip(items, reasons_of(slate, world.table, world.ranker), strict=True):
+        item["reason"] = reason
     if ask.return_properties:
         for item in items:
             item["properties"] = _properties(world, item["item_id"], ask.return_properties)

@@ -27,7 +27,12 @@ _PAGE: Scopes = frozenset({"page"})
 SCOPES: Mapping[str, Scopes] = {
     "POST /v1/recommendations": _READ | _PAGE,
     "GET /v1/recommendations/{user_id}": _READ,
+    "POST /v1/recommendations/{recommendation_id}/next": _READ | _PAGE,
+    "POST /v1/rank": _READ,
     "GET /v1/items/{item_id}/similar": _READ,
+    "POST /v1/items/{item_id}/similar": _READ,
+    "GET /v1/trending": _READ,
+    "GET /v1/latest": _READ,
     "POST /v1/events": _INGEST | _PAGE,
     "PUT /v1/items/{item_id}": _INGEST,
     "PATCH /v1/items/{item_id}": _INGEST,

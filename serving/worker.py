@@ -24,6 +24,7 @@ from .breaker import Breaker
 from .contact import Contact
 from .follower import Follower
 from .metrics import Metrics
+from .recently_served import Served
 from .remembered import Remembered
 from .shadowing import Shadowing
 
@@ -59,7 +60,7 @@ class Worker:
         self.partitions = ports.partitions
         self.metrics = Metrics()
         self.metrics.worker.labels(ports.name).set(1)
-        self.remembered = Remembered()
+        self.remembered, self.served = Remembered(), Served()
         self.admission = Admission(clock=time.monotonic)
         self.metrics.waiting_bytes.set_function(lambda: self.admission.waiting_bytes)
         self.appender = Appender(ports.open_log(), ports.spool_directory, ports.name)

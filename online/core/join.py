@@ -32,6 +32,7 @@ from .example import CART, CLICK, EXAMPLES, PURCHASE, Example, encode_example
 from .foldable import Unfoldable, check_event, clamp
 from .open_slate import OpenSlate, OpenSlates
 from .partition import EVENTS
+from .policy_document import UNLEARNED
 from .propensity import uniform_shares
 from .record import TYPE_CODES
 from .session import hash64
@@ -214,7 +215,7 @@ def _rows(slate: Slate) -> Example:
         [False] * len(slate.slots),
         device=_device(slate.request.get("context")),
         policy_id=slate.policy_id,
-        utilities=[] if slate.ranker == "popularity" else np.frombuffer(slate.utilities)[slate.slots].tolist(),
+        utilities=[] if slate.ranker in UNLEARNED else np.frombuffer(slate.utilities)[slate.slots].tolist(),
         uniform=uniform_shares(slate).tolist(),
         user=hash64(slate.user_key) if slate.user_key is not None else 0,
     )

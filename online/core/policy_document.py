@@ -90,6 +90,16 @@ POLICIES = {
         Policy("thompson-1", slots=SlotPolicy(tau=0.05, epsilon=0.02, pool=0.1), thompson=1.0),
     )
 }
+_AS_LISTED = SlotPolicy(tau=1e-3, epsilon=0.0, diversity=0.0)
+LISTINGS = {
+    "trending": Policy("trending-1", retrievers=("trending",), ranker="listed", slots=_AS_LISTED),
+    "latest": Policy("latest-1", retrievers=("new",), ranker="listed", slots=_AS_LISTED),
+}
+"""Lists that are the same for everybody, by name: shown in their order. No request names these policies."""
+
+UNLEARNED = frozenset({"popularity", "listed"})
+"""Rankers whose utilities are no odds: nothing is learned of how well they rank."""
+
 DEFAULT_POLICY, POPULARITY_POLICY, SIMILAR_POLICY = "personal-1", "popularity-1", "similar-1"
 GREEDY_POLICY, THOMPSON_POLICY = "greedy-1", "thompson-1"
 

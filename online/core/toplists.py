@@ -48,11 +48,14 @@ class Toplists:
         eligible = table.is_eligible(rows, now)
         popularity = table.popularity(now)[: len(rows)] * eligible[:, None]
         self.computed_at = now
-        self.popular = _toplist(table, table.standing(rows, now) * eligible, limit, len(rows))
-        self.trending = _toplist(table, _rise(popularity), limit, RISING_ITEMS)
+        self.popular = _toplist(table, top_rows(table.standing(rows, now) * eligible, len(rows)), limit)
+        rising = top_rows(_rise(popularity), RISING_ITEMS)
+        self.trending = _toplist(table, rising, limit)
         age = np.maximum(now - table.created[: len(rows)], 0.0)
         youth = np.where(eligible & np.isfinite(age), 1.0 / (1.0 + age), 0.0)
-        self.new = _toplist(table, youth, limit, RISING_ITEMS)
+        newest = top_rows(youth, RISING_ITEMS)
+        self.new = _toplist(table, newest, limit)
+        self.listings: dict[str, Rows] = {"trending": rising, "latest": newest}  # in full, best first
 
 
 def _rise(popularity: Floats) -> Floats:
@@ -63,9 +66,8 @@ def _rise(popularity: Floats) -> Floats:
     return rise
 
 
-def _toplist(table: ItemTable, scores: Floats, limit: int, ranked: int) -> Toplist:
-    """Rank rows by score, at most `ranked` of them within segments; rows without score are left out."""
-    best = top_rows(scores, ranked)
+def _toplist(table: ItemTable, best: Rows, limit: int) -> Toplist:
+    """Return the lists of ranked rows, best first."""
     facets = (
         (table.category[best], len(table.categories)),
         (table.brand[best, None], len(table.brands)),

@@ -17,7 +17,7 @@ from headrace.supervisor import free_port
 from schemas.event import EventIn
 from schemas.item import ItemIn
 from schemas.preferences import PreferencesIn
-from schemas.slate import RecommendIn
+from schemas.slate import RankIn, RecommendIn
 
 KEPT = (202, {}, {"accepted": 1, "duplicates": 0, "rejected": 0, "errors": [], "took_ms": 0.1})
 BUSY = (429, {"Retry-After": "7"}, {"code": "overloaded"})
@@ -209,6 +209,19 @@ def test_preferences_say_whether_the_next_slate_obeys(server: Server, client: Cl
     assert client.preferences("7/8").position == "9"
     assert server.asked[0][:2] == ("PUT", "/v1/users/7%2F8/preferences")
     assert server.asked[0].body == {"muted_brands": ["acme"]}
+
+
+def test_a_slate_is_gone_on_with_by_its_cursor_and_candidates_are_ranked(server: Server, client: Client) -> None:
+    slate = {"recommendation_id": "0-a", "decision_id": "0-a", "items": [], "policy_id": "p", "model_version": "1"}
+    slate |= {"fallback": None, "state_as_of": {"position": None, "lag_ms": None}, "ope_valid": True, "took_ms": 0.1}
+    server.answers += [(200, {}, slate | {"next_cursor": "c"}), (200, {}, slate)]
+    server.answers += [(200, {}, slate | {"unknown": ["b"], "ineligible": []})]
+
+    first = client.recommend(RecommendIn(user_id="7"))
+    assert client.following(first, n=3).next_cursor is None
+    assert client.rank(RankIn(candidates=["a", "b"])).unknown == ["b"]
+    assert [asked.path for asked in server.asked[1:]] == ["/v1/recommendations/0-a/next", "/v1/rank"]
+    assert [asked.body for asked in server.asked[1:]] == [{"cursor": "c", "n": 3}, {"candidates": ["a", "b"]}]
 
 
 def test_importing_it_imports_nothing_of_the_server() -> None:

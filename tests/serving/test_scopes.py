@@ -13,7 +13,8 @@ from serving.grant import Grant
 from serving.scopes import SCOPES, Scope, scopes_of
 
 # What each scope opens, written out once more: a route that moves to another scope is to be a decision.
-OPENED_BY_PAGE = {"POST /v1/events", "POST /v1/recommendations", "POST /v1/users/{user_id}:merge"}
+NEXT = "POST /v1/recommendations/{recommendation_id}/next"
+OPENED_BY_PAGE = {"POST /v1/events", "POST /v1/recommendations", NEXT, "POST /v1/users/{user_id}:merge"}
 OPEN = {"GET /health/live", "GET /health/ready", "GET /client/headrace.js"}
 
 
@@ -76,7 +77,7 @@ def test_pages_and_strangers_open_no_more_than_they_need() -> None:
 
 
 def test_what_changes_something_is_opened_by_no_key_that_reads() -> None:
-    asks = {"POST /v1/recommendations"}
+    asks = {"POST /v1/recommendations", NEXT, "POST /v1/rank", "POST /v1/items/{item_id}/similar"}
     for route, scopes in SCOPES.items():
         if not route.startswith(("GET ", "HEAD ")) and route not in asks:
             assert "read" not in scopes, route

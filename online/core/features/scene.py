@@ -29,6 +29,27 @@ class Retrieved(NamedTuple):
         shape = (len(rows), len(SOURCES))
         return cls(rows, np.zeros(shape), np.zeros(shape, np.int32), np.full(len(rows), -np.inf))
 
+    @classmethod
+    def listed(cls, rows: NDArray[np.int32], source: int) -> Retrieved:
+        """Return candidates that one source has named in this order."""
+        found = cls.unsourced(rows)
+        found.ranks[:, source] = np.arange(1, len(rows) + 1)
+        return found
+
+    def only(self, rows: NDArray[np.int32]) -> Retrieved:
+        """Return what is known of some rows, in their order; these are in order of row.
+
+        >>> found = Retrieved.listed(np.array([3, 7], np.int32), source=2)
+        >>> found.only(np.array([7, 5], np.int32)).ranks[:, 2].tolist()
+        [2, 0]
+        """
+        only = Retrieved.unsourced(rows)
+        if len(self.rows):
+            at = np.searchsorted(self.rows, rows).clip(max=len(self.rows) - 1)
+            is_there = self.rows[at] == rows
+            only.scores[is_there], only.ranks[is_there] = self.scores[at[is_there]], self.ranks[at[is_there]]
+        return only
+
     def joined(self, others: Retrieved) -> Retrieved:
         """Return these candidates followed by others."""
         return Retrieved(

@@ -1,0 +1,58 @@
+"""A slate in words, from what was logged of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from online.control.policy import POLICY
+from online.core.explain import reasons_of
+from schemas.slate import Slate
+
+from .worker import Worker
+
+
+def slots_of(slate: Slate) -> list[dict[str, Any]]:
+    """Return the slots of a slate, but for their reasons."""
+    scores = np.frombuffer(slate.utilities)[slate.slots].round(6).tolist()
+    pinned = set(slate.pins.values())
+    return [
+        {
+            "item_id": slate.candidates[candidate],
+            "position": place,
+            "score": score,
+            "propensity": propensity,
+            "source": "pin" if candidate in pinned else slate.source_of(candidate) or "static",
+        }
+        for place, (candidate, score, propensity) in enumerate(
+            zip(slate.slots, scores, slate.propensities, strict=True), start=1
+        )
+    ]
+
+
+def logged(worker: Worker, slate: Slate) -> dict[str, Any]:
+    """Return a slate as it was answered; reasons only while the model that they follow from serves."""
+    items, world = slots_of(slate), worker.world.frozen()
+    policy = world.control.of(POLICY).get(slate.policy_id)
+    ranker = world.ranker if policy is None else world.ranker_of(policy)
+    is_same = ranker.version == slate.model_version
+    reasons = reasons_of(slate, world.table, ranker) if is_same else [None] * len(items)
+    for item, reason in zip(items, reasons, strict=True):
+        item["reason"] = reason
+    return {
+        "recommendation_id": slate.recommendation_id,
+        "decision_id": slate.decision_id,
+        "surface": slate.surface,
+        "served_at": slate.served_at,
+        "items": items,
+        "policy_id": slate.policy_id,
+        "policy_version": slate.policy_version,
+        "model_version": slate.model_version,
+        "experiment": {"id": slate.experiment_id, "variant": slate.variant} if slate.experiment_id else None,
+        "fallback": None if slate.rung == "personal" else {"rung": slate.rung, "why": slate.why},
+        "controls": slate.controls,
+        "removed": slate.removed,
+        "ope_valid": slate.ope_valid,
+        "ope_why": slate.ope_why,
+    }
