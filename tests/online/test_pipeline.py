@@ -239,7 +239,8 @@ def test_what_was_asked_is_logged_without_what_is_logged_elsewhere() -> None:
 
     slate = recommend(shop(), request(as_asked=asked, session_items=["i1"], exclude_item_ids=["i2", "x"]), None)
 
-    assert slate.request == {"user_id": "1", "exclude_item_ids": ["i2"], "context": {"device": "tv"}}
+    kept = {"user_id": "1", "exclude_item_ids": ["i2"], "context": {"device": "tv"}}
+    assert slate.request == {**kept, "session_items_given": 1}  # the first of `session_items`
     assert "session_items" in asked
 
 
