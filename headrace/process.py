@@ -195,6 +195,35 @@ def run_record_flow(settings: Settings, member: str) -> None:
     keep("record", [record, retention], settings, member, tick_s=FLUSH_S)
 
 
+def run_canary_steward(settings: Settings, member: str) -> None:
+    """Run the steward of canaries: one of its processes looks, the others wait for its lease to end."""
+    from flows.canary import LOOK_S, Steward
+    from flows.lease import Lease
+    from online.control.control import built_in
+    from online.core.policy_document import policies_for
+
+    log, state = open_log(settings.log), open_state(settings.state)
+    patiently(lambda: create_topics(log, settings.partitions))
+    steward = Steward(
+        control=built_in(policies_for(settings.values, settings.new_items)),
+        state=state,
+        log=log,
+        warehouse=open_warehouse(settings.warehouse),
+        member=member,
+        clock=time.time,
+    )
+    lease = Lease(open_state(settings.state, timeout_s=LEASE_TIMEOUT_S), "canary", member, {0})
+    lease.start()
+    signal.signal(signal.SIGTERM, lambda number, frame: _leave_and_end(lease))
+    while True:
+        if lease.goal.partitions:
+            try:
+                steward.look()
+            except Unavailable as error:
+                logger.warning("cannot look after the canaries: %s", error)
+        time.sleep(LOOK_S)
+
+
 def keep(name: str, views: Sequence[Step], settings: Settings, member: str, *, tick_s: float | None = None) -> None:
     """Run a flow's views with this process's share of their partitions, until SIGTERM; then leave that to others."""
     from flows.lease import Lease
@@ -240,5 +269,6 @@ FLOWS: dict[str, Callable[[Settings, str], None]] = {
     "learn": run_learn_flow,
     "index": run_index_flow,
     "record": run_record_flow,
+    "canary": run_canary_steward,
 }
 """Flows by the name of their process."""

@@ -18,7 +18,7 @@ from headrace.supervisor import Service, free_port
 from headrace.warehouse import service as warehouse_service
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # our own address is behind no proxy
-FLOWS = ("state", "learn", "index", "record")
+FLOWS = ("state", "learn", "index", "record", "canary")
 
 
 @dataclass(frozen=True, slots=True)

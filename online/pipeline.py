@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from online.core.audience import audiences_of
+from online.core.canary import NO_ARM, Arm
 from online.core.controls import NO_CONTROLS
 from online.core.features import INDEX, NAMES, Retrieved, Scene, gather
 from online.core.leaning import leaning
@@ -79,6 +80,7 @@ class SlateRequest:
     experiment_id: str = ""
     variant: str = ""
     held_out: bool = False
+    arm: Arm = NO_ARM  # of a canary
 
 
 def recommend(
@@ -211,6 +213,9 @@ def recommend(
         variant=request.variant,
         held_out=request.held_out,
         controls=controls.in_force,
+        canary=request.arm.canary,
+        canary_arm=request.arm.arm,
+        canary_step=request.arm.step,
     )
 
 

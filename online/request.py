@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from online.control.control import BUILT_IN, Control
 from online.control.policy import POLICY
+from online.core.canary import NO_ARM, arm_of
 from online.core.experiment import HELD_OUT, NONE, Assignment, assigned
 from online.core.holdout import is_held_out
 from online.core.merge import known_together
@@ -90,7 +91,7 @@ def resolve(
         suffix: what makes the recommendation id unique.
         user_agent: of the HTTP request, where there is one.
         control: policies, surfaces, experiments; what the surface says counts where the client does not say it. A
-            request that names its policy is in no experiment.
+            request that names its policy is in no experiment, and who is in an experiment in no canary.
         holdout: share of units that are held out.
 
     Raises:
@@ -103,7 +104,9 @@ def resolve(
     key = request_key(ask)
     held_out = key is not None and is_held_out(key, holdout)
     assignment = _assignment(ask, control, key, held_out)
-    policy = control.policy(ask.policy or assignment.policy or surface.policy)
+    is_open = ask.policy is None and assignment is NONE
+    arm = arm_of(control.canary(surface), key) if is_open else NO_ARM
+    policy = control.policy(ask.policy or assignment.policy or arm.policy or surface.policy)
     partition = partition_of(key or f"s{'/'.join(ask.session_items) or ask.item_id or suffix}", partitions)
     return SlateRequest(
         recommendation_id=f"{partition:x}-{int(served_at * 1000):011x}{suffix}",
@@ -132,6 +135,7 @@ def resolve(
         experiment_id=assignment.experiment_id,
         variant=assignment.variant,
         held_out=held_out,
+        arm=arm,
     )
 
 

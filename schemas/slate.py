@@ -296,6 +296,9 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     variant: str = ""
     held_out: bool = False  # of a unit of the holdout: nothing is learned from it
     controls: list[str] = []  # of the user, in force; without consent nothing is learned from the slate
+    canary: str = ""  # salt of the canary that the surface had; empty for none, or where the unit is on no side of it
+    canary_arm: str = ""  # `candidate` or `baseline`
+    canary_step: int = 0
 
     def sources_of(self, candidate: int) -> list[str]:
         """Return the names of the sources that found a candidate, in their order."""

@@ -19,6 +19,7 @@ from schemas.user import UserIn
 
 from . import (
     browser_client,
+    canaries,
     catalogue,
     control,
     dead_letters,
@@ -59,23 +60,14 @@ def create_app(worker: Worker) -> FastAPI:
     app.include_router(rules.router(worker))
     app.include_router(experiments.router(worker))
     app.include_router(shadows.router(worker))
+    app.include_router(canaries.router(worker))
     app.include_router(models.router(worker))
     app.include_router(dead_letters.router(worker.ports.dead_letters))
     app.include_router(browser_client.router())
     _add_operations(app, worker)
     bodies: list[type[BaseModel]] = [EventIn, EventBatchIn, ItemIn, ItemBatchIn, UserIn, MergeIn, RecommendIn]
-    describe(
-        app,
-        [
-            *bodies,
-            *control.BODIES,
-            *rules.BODIES,
-            *shadows.BODIES,
-            *preferences.BODIES,
-            *listings.BODIES,
-            *dead_letters.BODIES,
-        ],
-    )
+    of_modules = (control, rules, shadows, canaries, preferences, listings, dead_letters)
+    describe(app, [*bodies, *(body for module in of_modules for body in module.BODIES)])
     return app
 
 

@@ -9,6 +9,7 @@ import msgspec
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
+from online.control.canary import CANARY, CanaryDocument, moved
 from online.control.control import KINDS, Control
 from online.control.experiment import EXPERIMENT, ExperimentIn
 from online.control.kind import Kind
@@ -153,7 +154,10 @@ def _add_kind(routes: APIRouter, worker: Worker, kind: Kind[Any], plural: str) -
     async def rollback(document_id: DocumentId, request: Request) -> Response:
         reason = parse(WhyIn, await read_body(request) or b"{}").reason
         by = who(request)
-        return await changed(worker, ControlChange(kind=name, id=document_id, is_rollback=True, by=by, reason=reason))
+        change = ControlChange(kind=name, id=document_id, is_rollback=True, by=by, reason=reason)
+        if kind is SURFACE:
+            change = _canary_stop(worker.world.control, change) or change
+        return await changed(worker, change)
 
 
 async def changed(worker: Worker, wanted: ControlChange) -> Response:
@@ -232,6 +236,21 @@ def _check(kind: Kind[Any], change: ControlChange, control: Control, expected: C
         raise Problem(409, "in_use", complaint)
     if len(expected.ids(kind.name)) > MOST_DOCUMENTS:
         raise Problem(409, "too_many", f"there are {MOST_DOCUMENTS} documents of the kind: delete some first")
+
+
+def _canary_stop(control: Control, rollback: ControlChange) -> ControlChange | None:
+    """Return what a rollback of a surface is while a canary has a share of its users: that the canary is stopped."""
+    if control.canary(control.surface(rollback.id)) is None:
+        return None
+    document = CanaryDocument.model_validate(control.standings(CANARY, rollback.id)[-1].document)
+    stopped = moved(document, "stopped", rollback.reason or "the surface was rolled back")
+    return ControlChange(
+        kind=CANARY.name,
+        id=rollback.id,
+        document=stopped.model_dump(mode="json"),
+        by=rollback.by,
+        reason=rollback.reason,
+    )
 
 
 def _done(control: Control, change: ControlChange) -> Done | None:

@@ -239,7 +239,7 @@ def doctor(data_dir: DataDir = None, port: Port = None, as_json: Json = False) -
 @app.command()
 @explained
 def flow(
-    name: Annotated[str, typer.Argument(help="state, learn, index or record.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="state, learn, index, record or canary.", show_default=False)],
     data_dir: DataDir = None,
     number: Annotated[int | None, typer.Option("--number", min=0, hidden=True, help="Among the supervisor's.")] = None,
 ) -> None:
@@ -259,7 +259,7 @@ def flow(
 
     if name not in process.FLOWS:
         raise typer.BadParameter(f"{name!r}: flows are {', '.join(process.FLOWS)}")
-    services = ("log", "state", "warehouse") if name == "record" else ("log", "state")
+    services = ("log", "state", "warehouse") if name in ("record", "canary") else ("log", "state")
     settings = joined(load_settings(data_dir=data_dir), *services)
     process.configure_logging()
     process.FLOWS[name](settings, process.member_name(settings, number))

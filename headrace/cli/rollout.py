@@ -1,4 +1,4 @@
-"""Commands that try policies and models on live requests: shadow."""
+"""Commands that try policies and models on live requests: shadow, canary."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ IsModel = Annotated[bool, typer.Option("--model", help="The candidate is a model
 
 shadow = typer.Typer(help="Policies and models that answer a second time, unseen.", no_args_is_help=True)
 app.add_typer(shadow, name="shadow")
+canary = typer.Typer(help="A policy that takes over a surface by steps, under guardrails.", no_args_is_help=True)
+app.add_typer(canary, name="canary")
 
 
 @shadow.command("start")
@@ -97,3 +99,164 @@ def _set(surface: str, candidate: str, model: bool, share: float, because: str, 
     if model:
         path, said = model_path(candidate), {"surface": surface}
     return call_api("POST", f"{path}:shadow", url, api_key, {**said, "share": share, "reason": because})
+
+
+@canary.command("start")
+@explained
+def start_canary(
+    surface: SurfaceName,
+    policy: Annotated[str, typer.Argument(metavar="POLICY", help="Id of the candidate.")],
+    steps: Annotated[str, typer.Option(help="Percent of the users, comma-separated.")] = "1,5,25,50,100",
+    minutes: Annotated[float, typer.Option(min=0.0, help="Of a step, at least.")] = 10.0,
+    slates: Annotated[int, typer.Option(min=100, help="That the candidate answers in a step, at least.")] = 1000,
+    tolerate: Annotated[
+        list[str] | None,
+        typer.Option(help="GUARDRAIL=LOSS: errors, latency, click_rate, coverage; LOSS off: not looked at."),
+    ] = None,
+    because: Because = "",
+    url: Url = None,
+    api_key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Let a candidate policy answer a growing share of a surface's users, as long as its guardrails hold.
+
+    A guardrail that is broken stops it by itself; behind the last step the candidate answers the surface.
+
+    Examples:
+
+        headrace canary start home greedy-1
+        headrace canary start home greedy-1 --steps 5,50,100 --minutes 30 --tolerate click_rate=0.05 --json
+    """
+    said = {
+        "policy": policy,
+        "steps": [share / 100.0 for share in _numbers(steps, "--steps")],
+        "minutes": minutes,
+        "slates": slates,
+        "guardrails": _tolerated(tolerate or []),
+        "reason": because,
+    }
+    tell(call_api("POST", f"{path_of('canaries', surface)}:start", url, api_key, said), as_json)
+
+
+@canary.command("list")
+@explained
+def list_canaries(url: Url = None, api_key: Key = "", as_json: Json = False) -> None:
+    """List the last canary of each surface.
+
+    Examples:
+
+        headrace canary list
+        headrace canary list --json
+    """
+    answer = call_api("GET", "/v1/canaries", url, api_key)
+    if as_json:
+        print_json(answer)
+        return
+    for row in answer["canaries"]:
+        document = row["document"]
+        share = document["steps"][document["step"]]
+        typer.echo(f"{row['id']:<20} {document['policy']:<20} {document['state']:<8} {share:>5.0%}  {document['why']}")
+
+
+@canary.command("show")
+@explained
+def show_canary(surface: SurfaceName, url: Url = None, api_key: Key = "", as_json: Json = False) -> None:
+    """Show the last canary of a surface: its state, what each guardrail says now, and who changed it when and why.
+
+    Examples:
+
+        headrace canary show home
+        headrace canary show home --json
+    """
+    answer = call_api("GET", path_of("canaries", surface), url, api_key)
+    if as_json:
+        print_json(answer)
+        return
+    guardrails, changes = answer.pop("guardrails"), answer.pop("changes")
+    print_table(answer)
+    for one in guardrails:
+        name, is_broken = one.pop("guardrail"), one.pop("is_broken")
+        figures = ", ".join(f"{key} {value:.4g}" for key, value in one.items())
+        typer.echo(f"{name:<12} {'broken' if is_broken else 'holds':<8} {figures}")
+    for done in changes:
+        typer.echo(f"{done['action']} by {done['by']}: {done['reason']}")
+
+
+@canary.command("pause")
+@explained
+def pause_canary(
+    surface: SurfaceName, because: Because = "", url: Url = None, api_key: Key = "", as_json: Json = False
+) -> None:
+    """Leave the candidate the share it has; guardrails still stop it.
+
+    Examples:
+
+        headrace canary pause home
+        headrace canary pause home --because "the sale begins" --json
+    """
+    _move(surface, "pause", because, url, api_key, as_json)
+
+
+@canary.command("resume")
+@explained
+def resume_canary(
+    surface: SurfaceName, because: Because = "", url: Url = None, api_key: Key = "", as_json: Json = False
+) -> None:
+    """Let the steps of a canary go on.
+
+    Examples:
+
+        headrace canary resume home
+        headrace canary resume home --json
+    """
+    _move(surface, "resume", because, url, api_key, as_json)
+
+
+@canary.command("stop")
+@explained
+def stop_canary(
+    surface: SurfaceName, because: Because = "", url: Url = None, api_key: Key = "", as_json: Json = False
+) -> None:
+    """Take the candidate's share away: the policy that answered before answers everybody.
+
+    Examples:
+
+        headrace canary stop home
+        headrace canary stop home --because "odd items on top" --json
+    """
+    _move(surface, "stop", because, url, api_key, as_json)
+
+
+@canary.command("promote")
+@explained
+def promote_canary(
+    surface: SurfaceName, because: Because = "", url: Url = None, api_key: Key = "", as_json: Json = False
+) -> None:
+    """Let the candidate answer the whole surface now; `headrace surfaces rollback` takes it back.
+
+    Examples:
+
+        headrace canary promote home
+        headrace canary promote home --because "enough seen" --json
+    """
+    _move(surface, "promote", because, url, api_key, as_json)
+
+
+def _move(surface: str, move: str, because: str, url: str | None, api_key: str, as_json: bool) -> None:
+    tell(call_api("POST", f"{path_of('canaries', surface)}:{move}", url, api_key, {"reason": because}), as_json)
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no list of numbers", param_hint=option) from None
+
+
+def _tolerated(given: list[str]) -> dict[str, float | None]:
+    """Return guardrail -> loss, as `click_rate=0.05` and `coverage=off` say it."""
+    found: dict[str, float | None] = {}
+    for one in given:
+        name, _, loss = one.partition("=")
+        found[name] = None if loss == "off" else _numbers(loss, "--tolerate")[0]
+    return found

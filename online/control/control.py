@@ -8,12 +8,14 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from pydantic import ValidationError
 
+from online.core.canary import Canary
 from online.core.control import ControlEntry, changed
 from online.core.experiment import Running, running
 from online.core.policy_document import DEFAULT_POLICY, POLICIES, Policy
 from online.ports import START, Position
 from schemas.control import ControlChange
 
+from .canary import CANARY
 from .experiment import EXPERIMENT
 from .kind import Kind, Raw
 from .model import MODEL, RANKER_SLOT
@@ -25,7 +27,7 @@ T = TypeVar("T")
 Key = tuple[str, str]
 """Kind and id."""
 
-KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in (POLICY, SURFACE, MODEL, RULE, EXPERIMENT)}
+KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in (POLICY, SURFACE, MODEL, RULE, EXPERIMENT, CANARY)}
 
 
 class Standing(NamedTuple):
@@ -112,6 +114,11 @@ class Control:
     def surface(self, name: str) -> Surface:
         """Return a surface; one that is not registered asks for what a surface asks for by default."""
         return self.of(SURFACE).get(name) or Surface(name)
+
+    def canary(self, surface: Surface) -> Canary | None:
+        """Return the canary that has a share of a surface's users, while the surface is what it is compared with."""
+        canary = self.of(CANARY).get(surface.name)
+        return canary if canary is not None and canary.is_live and canary.baseline == surface.policy else None
 
     def policy(self, policy_id: str) -> Policy:
         """Return a policy, the default one where there is none of this id.

@@ -15,6 +15,7 @@ from online.models.side_by_side import NAMED
 from schemas.fields import Edge, Id, Label
 from schemas.slate import MAX_SLATE
 
+from .canary import CANARY
 from .experiment import EXPERIMENT
 from .kind import Kind, Others
 from .surface import SURFACE
@@ -134,6 +135,9 @@ def _complaint(policy_id: str, policy: Policy | None, others: Others) -> str:
     using = [name for name, surface in others.of(SURFACE).items() if surface.uses(policy_id)]
     if using:
         return f"surfaces answer by it, or it is their shadow: change {', '.join(using)} first"
+    rolled_out = [c.surface for c in others.of(CANARY).values() if c.is_live and c.policy == policy_id]
+    if rolled_out:
+        return f"it is the canary of {', '.join(rolled_out)}: stop that first"
     trying = [e.experiment_id for e in others.of(EXPERIMENT).values() if any(v.policy == policy_id for v in e.variants)]
     return f"experiments answer by it: delete {', '.join(trying)} first" if trying else ""
 

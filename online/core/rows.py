@@ -14,7 +14,7 @@ from schemas.event import decode_event
 from schemas.fields import EPOCH_MAX_S
 from schemas.item import decode_item
 from schemas.shadow import decode_shadow
-from schemas.slate import decode_slate
+from schemas.slate import Slate, decode_slate
 from schemas.user import decode_user
 
 from .catalogue import ITEMS
@@ -112,7 +112,17 @@ def _slate(batch: Batch, message: Message) -> Row:
         slate.held_out,
         slate.request.get("policy") is not None,
         slate.robot,
+        slate.canary,
+        slate.canary_arm,
+        slate.canary_step,
+        _is_degraded(slate),
+        sum(slate.stages_us.values()),
     )
+
+
+def _is_degraded(slate: Slate) -> bool:
+    """Say whether a lower rung had to answer, or the slate is short of what was asked for."""
+    return slate.ope_why not in ("", "client seed", "robot") or len(slate.slots) < slate.n
 
 
 def _shadow(batch: Batch, message: Message) -> Row:
@@ -191,7 +201,8 @@ _SLATES = Table(
     (
         "recommendation_id", "partition", "position", "day", "served_at", "time", "user_key", "surface", "policy_id",
         "model_version", "rung", "item_ids", "propensities", "candidates", "ope_valid", "ope_why", "payload",
-        "experiment_id", "variant", "held_out", "own_policy", "robot",
+        "experiment_id", "variant", "held_out", "own_policy", "robot", "canary", "canary_arm", "canary_step",
+        "degraded", "ranked_us",
     ),
     _slate,
 )  # fmt: skip

@@ -21,7 +21,12 @@ CREATE TABLE IF NOT EXISTS slates
     variant LowCardinality(String),
     held_out Bool COMMENT 'of a unit of the holdout, whatever has answered',
     own_policy Bool COMMENT 'the request has named its policy, and is in no experiment',
-    robot Bool
+    robot Bool,
+    canary LowCardinality(String) COMMENT 'that the unit was on a side of, empty for none',
+    canary_arm LowCardinality(String),
+    canary_step UInt8,
+    degraded Bool COMMENT 'a lower rung answered for want of time or record, or the slate is short',
+    ranked_us Float32 COMMENT 'all stages of the ranking path'
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY day
@@ -33,5 +38,10 @@ ALTER TABLE slates
     ADD COLUMN IF NOT EXISTS variant LowCardinality(String),
     ADD COLUMN IF NOT EXISTS held_out Bool COMMENT 'of a unit of the holdout, whatever has answered',
     ADD COLUMN IF NOT EXISTS own_policy Bool COMMENT 'the request has named its policy, and is in no experiment',
-    ADD COLUMN IF NOT EXISTS robot Bool;
+    ADD COLUMN IF NOT EXISTS robot Bool,
+    ADD COLUMN IF NOT EXISTS canary LowCardinality(String) COMMENT 'that the unit was on a side of, empty for none',
+    ADD COLUMN IF NOT EXISTS canary_arm LowCardinality(String),
+    ADD COLUMN IF NOT EXISTS canary_step UInt8,
+    ADD COLUMN IF NOT EXISTS degraded Bool COMMENT 'a lower rung answered for want of time or record, or it is short',
+    ADD COLUMN IF NOT EXISTS ranked_us Float32 COMMENT 'all stages of the ranking path';
 ALTER TABLE slates MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1
