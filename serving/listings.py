@@ -10,6 +10,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
+from online.core.canary import NO_ARM
 from online.core.policy_document import LISTINGS, SIMILAR_POLICY
 from online.core.rules.control_rules import category_rule
 from online.pipeline import SlateRequest
@@ -156,6 +157,7 @@ def _as_listing(name: str, category: str | None) -> Callable[[SlateRequest], Sla
             as_asked=asked,
             experiment_id="",
             variant="",
+            arm=NO_ARM,
         )
 
     return shaped

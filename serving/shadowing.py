@@ -83,6 +83,8 @@ class Shadowing:
     def answered(self, world: World, request: SlateRequest, record: UserRecord | None, served: Slate) -> None:
         """Take note that a slate was served, and have the surface's shadows answer the same request."""
         self._ended = time.monotonic()
+        if request.listing:  # of nobody's choice: a policy has nothing to do with it
+            return
         for shadow in world.control.surface(request.surface).shadows:
             if served.ope_why in COMPARABLE and random.random() < shadow.share:
                 self._offer(_Waiting(self._ended, world, request, record, served, shadow))
