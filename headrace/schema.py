@@ -14,6 +14,7 @@ from online.core.partition import EVENTS, USERS
 from online.core.shadow import SHADOWS
 from online.core.update import UPDATES, Update
 from schemas.control import ControlChange
+from schemas.erasure import Erased
 from schemas.event import EVENT_VERSION, Event, EventIn
 from schemas.export import JSON, MSGPACK, Document, Topic, asyncapi, edge_schema, rendered, struct_schema
 from schemas.identity import Absorb, Forwarded, Merge, MergeIn
@@ -40,7 +41,7 @@ TOPICS = (
         "in one partition, in the order of their acceptance; those of a visitor come there once they are one.",
         writers=("api", "bridge", "flow_state"),
         readers=("flow_state", "flow_learn", "flow_record"),
-        also=(Preferences, Merge, Absorb, Forwarded, Arrived, Departed),
+        also=(Preferences, Erased, Merge, Absorb, Forwarded, Arrived, Departed),
     ),
     Topic(
         USERS,

@@ -64,6 +64,7 @@ class SlateRequest:
     slots: SlotPolicy  # the policy's, with the request's overrides
     item_id: str | None = None
     session_items: Sequence[str] = ()
+    session: int | None = None  # CRC-32 of its session id
     exclude_item_ids: Sequence[str] = ()
     exclude_seen: bool = False
     exclude_purchased: bool = True
@@ -107,7 +108,7 @@ def recommend(
     if controls.refusal:
         known = told(known)
     tops = world.tops or Toplists(world.table, request.now)
-    profile = Profile.of(world.table, known, request.now)
+    profile = Profile.of(world.table, known, request.now, request.session)
     session = _session_items(request, profile)
     rows = world.table.rows(session)
     context = known.labels_context | known.context | request.context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+from zlib import crc32
 
 from online.control.control import BUILT_IN, Control
 from online.control.policy import POLICY
@@ -121,6 +122,7 @@ def resolve(
         slots=policy.slots_of(ask.surface, diversity=ask.diversity, epsilon=ask.exploration),
         item_id=ask.item_id,
         session_items=ask.session_items,
+        session=None if ask.session_id is None else crc32(ask.session_id.encode()),
         exclude_item_ids=ask.exclude_item_ids,
         exclude_seen=ask.exclude_seen,
         exclude_purchased=ask.exclude_purchased,

@@ -44,6 +44,18 @@ class _Kind(msgspec.Struct):
 _decode_kind = guarded(msgspec.json.Decoder(_Kind).decode)
 
 
+def kind_of(payload: bytes) -> str:
+    """Return the event type of a message of any topic, empty where it has none.
+
+    Raises:
+        msgspec.MsgspecError: it is no JSON object.
+
+    >>> kind_of(b'{"event_type": "click"}'), kind_of(b"{}")
+    ('click', '')
+    """
+    return _decode_kind(payload).event_type
+
+
 def is_move(payload: bytes) -> bool:
     """Say whether a message of any topic is one of these.
 
@@ -53,7 +65,7 @@ def is_move(payload: bytes) -> bool:
     >>> is_move(encode_move(Departed(event_id="e", timestamp=5.0, received_at=5.0, user_id="7")))
     True
     """
-    return _decode_kind(payload).event_type in MOVE_TYPES
+    return kind_of(payload) in MOVE_TYPES
 
 
 def ids(key: str) -> tuple[str | None, str | None]:

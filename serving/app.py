@@ -28,6 +28,7 @@ from . import (
     identity,
     listings,
     models,
+    personal_data,
     preferences,
     recommendations,
     rules,
@@ -56,6 +57,7 @@ def create_app(worker: Worker) -> FastAPI:
     app.include_router(catalogue.router(worker))
     app.include_router(identity.router(worker))
     app.include_router(preferences.router(worker))
+    app.include_router(personal_data.router(worker))
     app.include_router(control.router(worker))
     app.include_router(rules.router(worker))
     app.include_router(experiments.router(worker))

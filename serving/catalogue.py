@@ -144,7 +144,7 @@ def _add_users(routes: APIRouter, worker: Worker) -> None:
             raise Problem(503, "state_away", "the state store does not answer; try again in a second") from None
         if record is None:
             raise Problem(404, "no_user", "there is nothing known of this user yet")
-        return Response(msgspec.json.encode(_described(worker, user_id, record)), 200, media_type=JSON)
+        return Response(msgspec.json.encode(described_user(worker, user_id, record)), 200, media_type=JSON)
 
 
 def same_id(field: str, given: str | None, named: str) -> None:
@@ -225,7 +225,7 @@ async def keep(worker: Worker, messages: Sequence[Spooled]) -> None:
         raise not_kept(error) from None
 
 
-def _described(worker: Worker, user_id: str, record: UserRecord) -> dict[str, Any]:
+def described_user(worker: Worker, user_id: str, record: UserRecord) -> dict[str, Any]:
     """Return a record in words: tables by name, forward weights as they count now (fastest half-life first)."""
     decay, now = worker.world.table.decay, time.time()
     affinities = {

@@ -42,6 +42,8 @@ SCOPES: Mapping[str, Scopes] = {
     "PUT /v1/users/{user_id}": _INGEST,
     "GET /v1/users/{user_id}": _READ,
     "POST /v1/users/{user_id}:merge": _INGEST | _PAGE,
+    "DELETE /v1/users/{user_id}": _ADMIN,
+    "GET /v1/users/{user_id}/export": _READ,
     "GET /v1/users/{user_id}/preferences": _READ,
     "PUT /v1/users/{user_id}/preferences": _INGEST,
     "GET /v1/visitors/{visitor_id}/preferences": _READ,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from online.ports import Message
+from schemas.erasure import ERASED, Erased, decode_erased, is_erasure
 from schemas.event import Event, decode_event, user_key
 from schemas.identity import IDENTITY_TYPES, Forwarded, Merge, decode_identity
 from schemas.move import MOVE_TYPES, Arrived, decode_move, is_move
@@ -33,10 +34,10 @@ class Departure(NamedTuple):
     """The record has gone to another partition."""
 
 
-Entry = tuple[Message, str, Event | Merge | Absorption | Arrival | Departure | Preferences]
+Entry = tuple[Message, str, Event | Merge | Absorption | Arrival | Departure | Preferences | Erased]
 """A message that can be folded, the key of its record, and what it says."""
 
-Document = tuple[str, User | Departure]
+Document = tuple[str, User | Departure | Erased]
 """What a message of the users topic says, behind the key of its record."""
 
 
@@ -52,6 +53,8 @@ def read_entry(message: Message) -> Entry:
         return _read_identity(message)
     if event.event_type in MOVE_TYPES:
         return _read_move(message, event.user_key)
+    if event.event_type == ERASED:
+        return message, *_read_erased(message)
     said = _read_said(message.payload, event)
     return message, said.user_key, said
 
@@ -66,9 +69,19 @@ def read_document(message: Message) -> Document:
     if is_move(message.payload):
         departed = decode_move(message.payload)
         return user_key(departed.user_id, departed.visitor_id), Departure()
+    if is_erasure(message.payload):
+        return _read_erased(message)
     user = decode_user(message.payload)
     check_user(user)
     return user_key(user.user_id, None), user
+
+
+def _read_erased(message: Message) -> tuple[str, Erased]:
+    erased = decode_erased(message.payload)
+    check_times(erased.timestamp, erased.received_at)
+    if not erased.user_id and not erased.visitor_id:
+        raise Unfoldable("an erasure names a user or a visitor")
+    return erased.user_key, erased
 
 
 def _read_said(payload: bytes, event: Event) -> Event | Preferences:

@@ -9,6 +9,7 @@ from zlib import crc32
 import msgspec
 
 from online.ports import Batch, Message, Perishable
+from schemas.erasure import Erased
 from schemas.event import Event
 from schemas.identity import Absorb, Forwarded, Merge, encode_identity
 from schemas.preferences import Preferences
@@ -24,7 +25,7 @@ from .foldable import Unfoldable
 from .influence import WHOLE, counted
 from .item_stats import ItemStats, count_item, decode_item_stats, encode_item_stats
 from .merge import absorb
-from .preference_step import fold_preferences, fold_unlearned
+from .preference_step import fold_preferences, fold_unlearned, forget_documents, without_behaviour
 from .record import TYPE_CODES, Forward, UserRecord, decode_record, encode_record
 from .robots import is_robot
 from .step import FoldConfig, event_weight, fold_event, fold_user, is_duplicate
@@ -137,6 +138,8 @@ class PartitionFold:
                 self._fold_event(message, key, said, touches, outbox)
             elif isinstance(said, Preferences):
                 self._fold_preferences(message, key, said, outbox)
+            elif isinstance(said, Erased):
+                self._replace(key, without_behaviour(self._users.peek(key), said.received_at))
             elif isinstance(said, Merge):
                 self._fold_merge(message, said, outbox)
             elif isinstance(said, Absorption):
@@ -231,6 +234,12 @@ class PartitionFold:
         else:
             fold_preferences(record, said)
 
+    def _replace(self, key: str, record: UserRecord | None) -> None:
+        if record is None:
+            self._users.remove(key)
+        else:
+            self._users.put(key, record)
+
     def _fold_merge(self, message: Message, merge: Merge, outbox: list[Outgoing]) -> None:
         """Forward a visitor from here on; the first merge also sends the record. Repeated or older ones do nothing."""
         visitor = self._users.peek(merge.visitor_key)
@@ -262,6 +271,10 @@ class PartitionFold:
         for key, said in documents:
             if isinstance(said, User):
                 fold_user(self._users.change(key), said)
+            elif isinstance(said, Erased):
+                record = self._users.change(key)
+                forget_documents(record)
+                self._replace(key, record if record.position or record.absorbed else None)
             elif not self._users.peek(key).position:  # nothing but user documents made it
                 self._users.remove(key)
         return Folded({USER: _encoded(self._users.take_changed())}, outbox)

@@ -66,6 +66,35 @@ def fold_unlearned(record: UserRecord, event: Event, reach: Reach, caps: Caps) -
         record.last_time = max(record.last_time, event.timestamp)
 
 
+def without_behaviour(record: UserRecord, received: float) -> UserRecord | None:
+    """Return what an erasure at `received` leaves of a record among the events, None for nothing.
+
+    What documents told goes with the message among these. Which visitors were taken over is kept as hashes, so that
+    none of them is taken for one that is still to come.
+
+    >>> without_behaviour(UserRecord(seen={"a": 1}), 5.0) is None
+    True
+    """
+    if not record.labels_time and not record.absorbed:
+        return None
+    return UserRecord(
+        labels=record.labels,
+        labels_time=record.labels_time,
+        labels_context=record.labels_context,
+        context=record.labels_context,
+        context_time=record.labels_time if record.labels_context else 0.0,
+        absorbed=record.absorbed,
+        received=received,
+    )
+
+
+def forget_documents(record: UserRecord) -> None:
+    """Take what user documents have told out of a record, in place."""
+    if record.context_time == record.labels_time:
+        record.context, record.context_time = {}, 0.0
+    record.labels, record.labels_time, record.labels_context = [], 0.0, {}
+
+
 def told(record: UserRecord) -> UserRecord:
     """Return the part of a record that was told and not learned: all that is known of who wants to be a stranger.
 

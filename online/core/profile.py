@@ -46,15 +46,17 @@ class Profile:
     seen: NDArray[np.int32]  # rows, −1 for unknown ones
 
     @classmethod
-    def of(cls, table: ItemTable, record: UserRecord, now: float) -> Self:
+    def of(cls, table: ItemTable, record: UserRecord, now: float, session: int | None = None) -> Self:
         """Return what a record says at `now`, whether or not its tables have what its touches weigh.
+
+        `session` is the one that is wanted (see `session_touches`).
 
         >>> table, record = ItemTable(partitions=1), UserRecord(seen={"a": 1, "gone": 1})
         >>> row = table.row("a")
         >>> Profile.of(table, record, now=0.0).seen.tolist()
         [0, -1]
         """
-        known, touches = table.ids.known, session_touches(record.recent, now)
+        known, touches = table.ids.known, session_touches(record.recent, now, session)
         return cls(
             record,
             now,

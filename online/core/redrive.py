@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from pydantic import ValidationError
 
+from schemas.erasure import ERASED, decode_erased
 from schemas.event import EventIn, accept, decode_event, encode_event
 from schemas.fields import EPOCH_MAX_S, guarded, safe_path
 from schemas.identity import IDENTITY_TYPES, decode_identity
@@ -84,6 +85,8 @@ def is_foldable(topic: str, payload: bytes) -> bool:
             event = decode_event(payload)
             if event.event_type in IDENTITY_TYPES:
                 decode_identity(payload)
+            elif event.event_type == ERASED:
+                decode_erased(payload)
             elif event.event_type == PREFERENCES:
                 check_preferences(decode_preferences(payload))
             else:

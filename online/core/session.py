@@ -36,21 +36,25 @@ def hash64(text: str) -> int:
     return int.from_bytes(digest64(text), "little")
 
 
-def session_touches(recent: Sequence[Touch], now: float) -> list[Touch]:
+def session_touches(recent: Sequence[Touch], now: float, wanted: int | None = None) -> list[Touch]:
     """Return the touches of the session open at `now`, oldest first; empty once it has been idle too long.
 
-    It is that of the latest touch. What the user did meanwhile with another session id is not part of it.
+    It is the `wanted` one (CRC-32 of the client's session id) if it has touches, else that of the latest touch. What
+    the user did meanwhile with another session id is not part of it.
 
     >>> touches = [Touch(0.0, "a", 1, 0), Touch(9.0, "x", 1, 7), Touch(10.0, "b", 1, 0)]
     >>> [touch.item_id for touch in session_touches(touches, now=600.0)]
     ['a', 'b']
+    >>> [touch.item_id for touch in session_touches(touches, now=600.0, wanted=7)]
+    ['x']
     >>> session_touches(touches[:1], now=9000.0)
     []
     """
     touches: list[Touch] = []
     if not recent:
         return touches
-    session, following = recent[-1].session, now
+    is_there = wanted is not None and any(touch.session == wanted for touch in recent)
+    session, following = wanted if is_there else recent[-1].session, now
     for touch in reversed(recent):
         if following - touch.time > IDLE_S:
             break

@@ -65,7 +65,16 @@ def test_a_log_schema_has_every_field_in_order(topic: Any) -> None:
 
 def test_every_kind_of_message_of_a_topic_is_described() -> None:
     channel = GENERATED["asyncapi.json"]["channels"][EVENTS]
-    assert list(channel["messages"]) == ["Event", "Preferences", "Merge", "Absorb", "Forwarded", "Arrived", "Departed"]
+    assert list(channel["messages"]) == [
+        "Event",
+        "Preferences",
+        "Erased",
+        "Merge",
+        "Absorb",
+        "Forwarded",
+        "Arrived",
+        "Departed",
+    ]
     assert {f"{name}.json" for name in ("event", "preferences", "merge", "absorb", "forwarded")} <= set(GENERATED)
 
 

@@ -198,3 +198,18 @@ def test_on_the_log_only_what_was_logged_about_then_is_read(shop: Any, monkeypat
     assert later is not None
     long_ago = f"{partition:x}-{int((time.time() - 60) * 1000):011x}{'ab' * 8}"
     assert shop.client.get(f"/v1/recommendations/{long_ago}").status_code == 404
+
+
+def test_the_session_of_an_id_counts_and_without_one_the_latest(shop: Any, eventually: Wait) -> None:
+    rows = [
+        {"event_type": "click", "user_id": "1", "item_id": item, "session_id": session}
+        for item, session in (("i1", "phone"), ("i2", "desk"))
+    ]
+    for number, row in enumerate(rows, start=1):
+        shop.client.post("/v1/events", json=row)
+        eventually(lambda number=number: (record := shop.worker.record("u1")) and len(record.recent) == number)
+
+    slates = [shop.slate(user_id="1", n=1, **ask) for ask in ({"session_id": "phone"}, {"session_id": "new"}, {})]
+
+    logged = [eventually(lambda s=s: shop.logged_slates().get(s["recommendation_id"])) for s in slates]
+    assert [slate.session_items for slate in logged] == [["i1"], ["i2"], ["i2"]]
