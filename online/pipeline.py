@@ -357,6 +357,6 @@ def _utilities(
     if request.policy.ranker == "popularity":
         return features[:, INDEX["standing"]].astype(np.float64)
     if request.policy.ranker == "listed":
-        return -np.arange(len(features), dtype=np.float64)
+        return -np.arange(len(features), dtype=np.float64) + 0.0
     utilities = world.ranker.utilities(features, request.surface, request.policy.values.get(request.surface))
     return utilities if shift is None else utilities + features.astype(np.float64) @ shift

@@ -36,6 +36,7 @@ _REASONS = {
     "age": ("new", "New"),
 }
 _NO_REASON = ("catalogue", "From the catalogue")
+_OF_LISTS = {"trending": _REASONS["trend"], "new": _REASONS["age"]}
 _FOLLOWS = frozenset(name for name, (_, text) in _REASONS.items() if "{item}" in text)
 _NAMES = list(_REASONS)
 _COLUMNS = [INDEX[name] for name in _NAMES]
@@ -53,6 +54,8 @@ def reasons_of(slate: Slate, table: ItemTable, ranker: Ranker) -> list[Reason]:
     """
     if not slate.slots:
         return []
+    if slate.ranker == "listed":
+        return [_told(*_OF_LISTS.get(slate.source_of(slot) or "", _NO_REASON)) for slot in slate.slots]
     every = slate_features(slate).T  # (features, c)
     features = every[_COLUMNS]  # (reasons, c)
     chosen = features[:, slate.slots].T  # (slots, reasons)
@@ -67,6 +70,10 @@ def reasons_of(slate: Slate, table: ItemTable, ranker: Ranker) -> list[Reason]:
         _reason(_NAMES[reason] if most > -np.inf else None, slate, slate.candidates[candidate], table)
         for candidate, reason, most in best
     ]
+
+
+def _told(code: str, text: str) -> Reason:
+    return {"code": code, "text": text, "item_id": None}
 
 
 def _reason(name: str | None, slate: Slate, item_id: str, table: ItemTable) -> Reason:

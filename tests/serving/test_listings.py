@@ -123,6 +123,8 @@ def test_trending_items_come_first_and_the_catalogue_fills_up(shop: Any, eventua
     assert set(shown(trending)[:5]) == {"book-1", "shoe-0", "shoe-1", "shoe-2", "book-0"}
     assert shown(trending)[0] == "book-1"  # a purchase weighs most
     assert [item["source"] for item in trending["items"]] == ["trending"] * 5 + ["static"]
+    assert [item["reason"]["text"] for item in trending["items"]] == ["Trending now"] * 5 + ["From the catalogue"]
+    assert trending["items"][0]["score"] == 0.0
     assert get(shop, "/v1/trending?n=1&category=books")["items"][0]["item_id"].startswith("book")
     slate = eventually(lambda: shop.logged_slates().get(trending["recommendation_id"]))
     assert slate.request == {"n": 6, "surface": "home", "listing": "trending"}
