@@ -49,17 +49,6 @@ def hit(ranked: Sequence[str], relevant: Collection[str], k: int) -> float:
     return float(any(item in relevant for item in ranked[:k]))
 
 
-def coverage(slates: Iterable[Sequence[str]], catalogue: Collection[str]) -> float:
-    """Return the share of the catalogue that at least one slate shows (Herlocker et al. 2004).
-
-    >>> coverage([["a", "b"], ["a", "x"]], {"a", "b", "c", "d"})
-    0.5
-    """
-    known = set(catalogue)
-    shown = {item for slate in slates for item in slate} & known
-    return len(shown) / len(known) if known else 0.0
-
-
 class Interval(NamedTuple):
     """An estimate and its percentile interval."""
 

@@ -1,15 +1,18 @@
-"""Acknowledgement: a change of what may be shown, or how, is answered once every live worker applies it."""
+"""Acknowledgement: what is told is answered once it is kept, what changes slates once every live worker applies it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from online.ports import Position, Unavailable
 
+from .appender import Refused
 from .contact import has_applied
+from .problem import not_kept
+from .spool import Spooled
 from .worker import Worker
 
 PATIENCE_S, LOOK_S = 1.0, 0.002
@@ -57,3 +60,15 @@ async def acknowledged(worker: Worker, topic: str, is_applied: Callable[[], bool
         if lagging == [] or time.monotonic() > until:
             return Acknowledgement(wanted[topic], sorted(applied), lagging)
         await asyncio.sleep(LOOK_S)
+
+
+async def keep(worker: Worker, messages: Sequence[Spooled]) -> None:
+    """Return once all messages are kept.
+
+    Raises:
+        Problem: 503, they could not be kept.
+    """
+    try:
+        await worker.appender.append(messages)
+    except Refused as error:
+        raise not_kept(error) from None

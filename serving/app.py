@@ -34,7 +34,7 @@ from . import (
     rules,
     shadows,
 )
-from .body import describe
+from .body import JSON, describe
 from .catalogue import ItemBatchIn
 from .events import EventBatchIn
 from .problem import install
@@ -78,7 +78,7 @@ def _add_operations(app: FastAPI, worker: Worker) -> None:
     async def live() -> Response:
         """Say whether the process works; one that does not is to be started again."""
         status = {"status": "live" if worker.is_alive else "a thread has ended"}
-        return Response(msgspec.json.encode(status), 200 if worker.is_alive else 503, media_type="application/json")
+        return Response(msgspec.json.encode(status), 200 if worker.is_alive else 503, media_type=JSON)
 
     @app.get("/health/ready", tags=["Running it"])
     async def ready() -> Response:
@@ -89,7 +89,7 @@ def _add_operations(app: FastAPI, worker: Worker) -> None:
             "control_version": worker.world.control.version,
             "worker": worker.contact.member,
         }
-        return Response(msgspec.json.encode(status), 200 if worker.is_ready else 503, media_type="application/json")
+        return Response(msgspec.json.encode(status), 200 if worker.is_ready else 503, media_type=JSON)
 
     @app.get("/metrics", tags=["Running it"])
     async def metrics() -> Response:

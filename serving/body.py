@@ -19,6 +19,7 @@ from .slashes import plain
 from .strict_json import parse_any, require_json, require_unique_keys
 from .worker import Worker
 
+JSON = "application/json"
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_S = 20.0  # in which a body has to arrive: who sends one drop by drop holds room that others need
 REF = "#/components/schemas/{model}"
@@ -136,7 +137,7 @@ def takes(*models: type[BaseModel]) -> dict[str, Any]:
     """Return the `openapi_extra` of a route whose JSON body is one of the models."""
     refs = [{"$ref": REF.format(model=m.__name__)} for m in models]
     schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
 
 
 def describe(app: FastAPI, models: list[type[BaseModel]]) -> None:

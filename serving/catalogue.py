@@ -21,17 +21,14 @@ from schemas.fields import Edge
 from schemas.item import Item, ItemIn, accept_item, encode_item
 from schemas.user import UserIn, accept_user, encode_user
 
-from .acknowledgement import Acknowledgement, acknowledged
-from .appender import Refused
-from .body import PathId, admitted_body, parse, parse_rows, read_body, takes
-from .problem import Problem, ProblemOut, field_errors, invalid, not_kept
-from .spool import Spooled
+from .acknowledgement import Acknowledgement, acknowledged, keep
+from .body import JSON, PathId, admitted_body, parse, parse_rows, read_body, takes
+from .problem import Problem, ProblemOut, field_errors, invalid
 from .worker import Worker
 
 MAX_ITEMS = 1000
 TURN_ROWS = 100  # after so many rows, other requests get their turn
 VISIBLE_S, LOOK_S = 0.5, 0.002  # how long, and how often, a change is waited for until this worker shows it
-JSON = "application/json"
 FACET_NAMES = ("items", "categories", "brands", "price_tiers")
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": ProblemOut} for code in (404, 413, 422, 503)}
@@ -211,18 +208,6 @@ def _is_shown(worker: Worker, item: Item) -> bool:
 def _lagging(item: Item, taken_down: Acknowledgement) -> Response:
     answer = {"item_id": item.item_id, "applied_by": taken_down.applied_by, "lagging": taken_down.lagging}
     return Response(msgspec.json.encode(answer), taken_down.status, media_type=JSON)
-
-
-async def keep(worker: Worker, messages: Sequence[Spooled]) -> None:
-    """Return once all messages are kept.
-
-    Raises:
-        Problem: 503, they could not be kept.
-    """
-    try:
-        await worker.appender.append(messages)
-    except Refused as error:
-        raise not_kept(error) from None
 
 
 def described_user(worker: Worker, user_id: str, record: UserRecord) -> dict[str, Any]:

@@ -20,9 +20,8 @@ from online.core.control import CONTROL, Done
 from schemas.control import ControlChange, encode_change
 from schemas.fields import PRINTABLE, Edge, Label
 
-from .acknowledgement import acknowledged
-from .body import parse, read_body, takes, who
-from .catalogue import JSON, keep
+from .acknowledgement import acknowledged, keep
+from .body import JSON, parse, read_body, takes, who
 from .problem import Problem, ProblemOut, invalid
 from .slashes import plain
 from .worker import Worker

@@ -17,10 +17,9 @@ from online.dead_letters import MOST_DECIDED, PAGE, DeadLetters, Decided, Filter
 from online.ports import Unavailable
 from schemas.fields import Document, Edge, EpochSeconds, Id
 
-from .body import parse, read_body, takes, who
+from .body import JSON, parse, read_body, takes, who
 from .problem import RETRY_AFTER_S, Problem, ProblemOut, invalid
 
-JSON = "application/json"
 SHOWN_ERRORS = 100
 PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": ProblemOut} for code in (404, 409, 413, 422, 503)}
 

@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -21,9 +21,9 @@ from schemas.fields import Edge
 from schemas.problem import RowError
 
 from .access import require_acting_for
-from .appender import Refused
-from .body import admitted_body, check_rows, parse_rows, takes
-from .problem import Problem, ProblemOut, field_errors, invalid, not_kept
+from .acknowledgement import keep
+from .body import JSON, admitted_body, check_rows, parse_rows, takes
+from .problem import Problem, ProblemOut, field_errors, invalid
 from .spool import Spooled
 from .strict_json import require_unique_keys
 from .worker import Worker
@@ -95,7 +95,8 @@ def router(worker: Worker) -> APIRouter:
             async with worker.admission.turn:
                 found = await _sorted(worker, body, request, recent)
             del body
-            await _keep(worker, list(found.events.values()))
+            if found.events:
+                await keep(worker, list(found.events.values()))
         for key in found.events:
             recent.add(key)
         took = time.perf_counter() - began
@@ -107,7 +108,7 @@ def router(worker: Worker) -> APIRouter:
             "errors": found.errors,
             "took_ms": round(took * 1000, 3),
         }
-        return Response(msgspec.json.encode(answer), 202, media_type="application/json")
+        return Response(msgspec.json.encode(answer), 202, media_type=JSON)
 
     return routes
 
@@ -174,15 +175,6 @@ def _count(worker: Worker, found: _Sorted, took_s: float) -> None:
     metrics.clamped.inc(found.clamped)
     metrics.robot_events.inc(found.robots)
     metrics.ingest_seconds.observe(took_s)
-
-
-async def _keep(worker: Worker, messages: Sequence[Spooled]) -> None:
-    if not messages:
-        return
-    try:
-        await worker.appender.append(messages)
-    except Refused as error:
-        raise not_kept(error) from None
 
 
 def _rows(body: bytes, content_type: str) -> tuple[Iterator[tuple[int, bytes | JsonValue]], bool]:

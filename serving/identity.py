@@ -12,9 +12,9 @@ from online.core.partition import EVENTS
 from schemas.identity import MergeIn, accept_merge, encode_identity
 
 from .access import require_acting_for
-from .appender import Refused
-from .body import PathId, parse, read_body, takes
-from .problem import ProblemOut, not_kept
+from .acknowledgement import keep
+from .body import JSON, PathId, parse, read_body, takes
+from .problem import ProblemOut
 from .worker import Worker
 
 
@@ -41,11 +41,8 @@ def router(worker: Worker) -> APIRouter:
         require_acting_for(request, user_id)
         asked = parse(MergeIn, await read_body(request))
         said = accept_merge(user_id=user_id, visitor_id=asked.visitor_id, event_id=uuid.uuid4().hex, now=time.time())
-        try:
-            await worker.appender.append([(EVENTS, worker.partition(said.visitor_key), encode_identity(said))])
-        except Refused as error:
-            raise not_kept(error) from None
+        await keep(worker, [(EVENTS, worker.partition(said.visitor_key), encode_identity(said))])
         answer = MergedOut(user_id=user_id, visitor_id=asked.visitor_id)
-        return Response(answer.model_dump_json(), 202, media_type="application/json")
+        return Response(answer.model_dump_json(), 202, media_type=JSON)
 
     return routes

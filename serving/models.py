@@ -15,8 +15,7 @@ from online.world import RANKER
 from schemas.control import ControlChange
 from schemas.fields import PRINTABLE
 
-from .body import parse, read_body, takes, who
-from .catalogue import JSON
+from .body import JSON, parse, read_body, takes, who
 from .control import CHANGED, PROBLEMS, WhyIn, changed
 from .problem import Problem
 from .shadows import ShadowModelIn, shadowed

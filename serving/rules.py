@@ -20,8 +20,7 @@ from online.recent_slates import recent_slates
 from schemas.fields import Edge
 from schemas.slate import Slate
 
-from .body import parse, read_body, takes
-from .catalogue import JSON
+from .body import JSON, parse, read_body, takes
 from .control import PROBLEMS, DocumentId
 from .problem import Problem
 from .worker import Worker

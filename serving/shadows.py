@@ -14,8 +14,7 @@ from online.shadow_report import shadow_report
 from schemas.control import ControlChange
 from schemas.fields import Edge, Label
 
-from .body import parse, read_body, takes, who
-from .catalogue import JSON
+from .body import JSON, parse, read_body, takes, who
 from .control import CHANGED, PROBLEMS, DocumentId, Reason, changed
 from .warehouse import from_warehouse
 from .worker import Worker

@@ -101,7 +101,6 @@ UNLEARNED = frozenset({"popularity", "listed"})
 """Rankers whose utilities are no odds: nothing is learned of how well they rank."""
 
 DEFAULT_POLICY, POPULARITY_POLICY, SIMILAR_POLICY = "personal-1", "popularity-1", "similar-1"
-GREEDY_POLICY, THOMPSON_POLICY = "greedy-1", "thompson-1"
 
 
 def policies_for(values: Mapping[str, Value], new_items: Mapping[str, float]) -> dict[str, Policy]:

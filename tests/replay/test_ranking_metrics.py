@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from replay.ranking_metrics import bootstrap_mean, coverage, hit, ndcg, reciprocal_rank
+from replay.ranking_metrics import bootstrap_mean, hit, ndcg, reciprocal_rank
 
 
 def test_ndcg_of_a_graded_list_is_the_textbook_value() -> None:
@@ -31,11 +31,6 @@ def test_the_first_relevant_item_alone_makes_the_reciprocal_rank() -> None:
 def test_a_hit_needs_one_relevant_item_among_the_first_k() -> None:
     assert [hit(["x", "a"], {"a"}, k) for k in (1, 2)] == [0.0, 1.0]
     assert hit([], {"a"}, 5) == 0.0
-
-
-def test_coverage_ignores_repeats_and_items_outside_the_catalogue() -> None:
-    assert coverage([["a", "a"], ["z"]], ["a", "b"]) == 0.5
-    assert coverage([], []) == 0.0
 
 
 def test_the_interval_is_repeatable_and_holds_the_mean() -> None:
