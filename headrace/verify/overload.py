@@ -8,27 +8,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from flows.record import RECORD_VIEW, decode_record_checkpoint
-from flows.state import STATE_VIEW
-from flows.view import committed
 from headrace.bench import load as bench_load
 from headrace.bench.measure import quantiles, resident_mb
-from headrace.bench.rig import Rig, rig, until_served, wait_until
+from headrace.bench.rig import Rig, rig, until_served
 from headrace.bench.stream import Stream, load_catalogue
 from headrace.supervisor import Supervisor
 from headrace.system import FLOWS
-from headrace.verify.drain import spool_is_empty
+from headrace.verify.account import event_losses, until_archived, until_folded
 from headrace.verify.flood import Answers, Flood, event_ids, flood
-from online.connect import open_warehouse
-from online.core.partition import EVENTS, USER
-from online.core.record import decode_record
-from online.ports import START
-from replay.history import history
-from schemas.event import decode_event
 
 USERS, ITEMS = 20_000, 2000
 BATCH = 500  # events in a request
@@ -95,21 +85,21 @@ def verify_overload(
         progress(f"calibrating for {calibration_s:g} s")
         calibration = _plan(whole, "cal-", calibration_s, CALIBRATION_CONNECTIONS, None, seed)
         first = flood(calibration)
-        sustained = len(first.accepted) * BATCH / (first.took_s + _until_folded(whole))
-        _until_archived(whole)
+        sustained = len(first.accepted) * BATCH / (first.took_s + until_folded(whole))
+        until_archived(whole)
         outcome.sustainable_eps = round(sustained, 1)
         progress(f"offering {factor * sustained:.0f} events/s for {seconds:g} s")
         burst = _plan(whole, "run-", seconds, CONNECTIONS, factor * sustained / BATCH, seed + 1)
         with _Memory(whole.supervisor) as memory:
             second = _burst(whole, outcome, burst)
             progress("catching up")
-            outcome.catch_up_s = round(_until_folded(whole), 1)
-            outcome.archived_s = round(outcome.catch_up_s + _until_archived(whole), 1)
+            outcome.catch_up_s = round(until_folded(whole), 1)
+            outcome.archived_s = round(outcome.catch_up_s + until_archived(whole), 1)
         outcome.rss_growth_mb, outcome.rss_growth_by_process_mb = memory.growth_mb()
         outcome.restarts = sum(health.restarts for health in whole.supervisor.health().values())
         progress("comparing")
         acknowledged = (i for plan, got in ((calibration, first), (burst, second)) for i in _ids(plan, got))
-        outcome.lost, outcome.doubled = _compared(whole, set(acknowledged))
+        outcome.lost, outcome.doubled = event_losses(whole, set(acknowledged))
     outcome.took_s = round(time.monotonic() - began, 1)
     return outcome
 
@@ -119,8 +109,8 @@ def _prepare(whole: Rig, seed: int) -> None:
     whole.until_catalogued()
     until_served(whole, ITEMS)
     flood(_plan(whole, "warm", WARM_UP_S, 1, None, seed))
-    _until_folded(whole)
-    _until_archived(whole)
+    until_folded(whole)
+    until_archived(whole)
 
 
 def _plan(whole: Rig, run: str, seconds: float, connections: int, rate: float | None, seed: int) -> Flood:
@@ -172,33 +162,6 @@ def _ids(plan: Flood, answers: Answers) -> Iterator[str]:
     return (i for number in answers.accepted for i in event_ids(plan, number))
 
 
-def _until_folded(whole: Rig) -> float:
-    """Wait until the spools are empty and the state view has folded every event; return the seconds it took."""
-
-    def is_folded() -> bool:
-        if not spool_is_empty(whole.settings.data_dir / "spool"):
-            return False
-        positions = [committed(whole.state, STATE_VIEW, EVENTS, p) for p in range(whole.partitions)]
-        return not any(whole.log.behind(EVENTS, p, position) for p, position in enumerate(positions))
-
-    began = time.monotonic()
-    wait_until(is_folded, "the state view does not fold all events", every_s=0.1)
-    return time.monotonic() - began
-
-
-def _until_archived(whole: Rig) -> float:
-    """Wait until the warehouse holds every event; return the seconds it took."""
-
-    def is_archived() -> bool:
-        stored = (decode_record_checkpoint(whole.state.checkpoint(RECORD_VIEW, p)) for p in range(whole.partitions))
-        ends = [whole.log.extent(EVENTS, p).last for p in range(whole.partitions)]
-        return all(c.recorded.get(EVENTS, START) >= end for c, end in zip(stored, ends, strict=True))
-
-    began = time.monotonic()
-    wait_until(is_archived, "the warehouse does not get all events", every_s=0.1)
-    return time.monotonic() - began
-
-
 class _Memory:
     """Samples how much memory every service holds, while the block runs."""
 
@@ -231,33 +194,3 @@ class _Memory:
         keepers = [name for name in first if name.startswith(("api-", "flow-"))]
         together = [sum(sample.get(name, 0.0) for name in keepers) for sample in self._samples]
         return round(max(together) - together[0], 1), each
-
-
-def _compared(whole: Rig, acknowledged: set[str]) -> tuple[int, int]:
-    """Return how many events were lost, acknowledged or logged, and how many count more than once."""
-    lost = doubled = 0
-    warehouse = open_warehouse(whole.settings.warehouse)
-    try:
-        for partition in range(whole.partitions):
-            until = whole.log.extent(EVENTS, partition).last
-            keys: set[tuple[str, str]] = set()
-            for batch in history(whole.log, warehouse, EVENTS, partition, until):
-                keys.update((e.user_key, e.event_id) for e in (decode_event(m.payload) for m in batch.messages))
-            acknowledged.difference_update(event_id for _, event_id in keys)
-            logged = Counter(user for user, _ in keys)
-            counted = {key: sum(decode_record(r).counts.values()) for key, r in whole.state.scan(partition, USER)}
-            less, more = difference(logged, counted)
-            lost, doubled = lost + less, doubled + more
-    finally:
-        warehouse.close()
-    return lost + len(acknowledged), doubled
-
-
-def difference(logged: Mapping[str, int], counted: Mapping[str, int]) -> tuple[int, int]:
-    """Return by how much users' counted events fall short of the logged ones, and by how much they exceed them.
-
-    >>> difference({"u1": 3, "u2": 1}, {"u1": 2, "u2": 3})
-    (1, 2)
-    """
-    gaps = [logged.get(user, 0) - counted.get(user, 0) for user in logged.keys() | counted.keys()]
-    return sum(gap for gap in gaps if gap > 0), -sum(gap for gap in gaps if gap < 0)
