@@ -80,11 +80,11 @@ def pids(state: StateStore) -> list[int]:
     return [int(member.rpartition(":")[2]) for member in state.roster("state")]
 
 
-def test_one_two_and_four_processes_make_equal_views(
+def test_one_and_four_processes_make_equal_views(
     new_database: Callable[[], str], start: Start, eventually: Callable[..., Any]
 ) -> None:
     stream = Stream(users=300, items=200, seed=3)
-    log_url, groups = new_database(), {new_database(): processes for processes in (1, 2, 4)}
+    log_url, groups = new_database(), {new_database(): processes for processes in (1, 4)}
     with ExitStack() as stack:
         log, states = open_log(log_url), {url: open_state(url) for url in groups}
         for port in (log, *states.values()):

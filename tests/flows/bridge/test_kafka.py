@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 
-from flows.bridge import BridgeError
+from flows.bridge import BridgeError, kafka
 from flows.bridge.kafka import find_topic
 from flows.bridge.producer import TopicWriter, make_topic, read_topic
 from headrace.supervisor import free_port
 from online.ports import Unavailable
 
 
-def test_brokers_that_do_not_answer_are_told_in_one_line() -> None:
+def test_brokers_that_do_not_answer_are_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     brokers = f"127.0.0.1:{free_port()}"
+    monkeypatch.setattr(kafka, "TIMEOUT_S", 0.2)
 
     with pytest.raises(Unavailable, match=f"no Kafka answers at {brokers}"):
         find_topic(brokers, "clicks", group="g")

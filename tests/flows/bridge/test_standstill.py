@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+import flows.bridge.standstill
 from flows.bridge.kafka import KafkaTopic, find_topic
 from flows.bridge.producer import TopicWriter, make_topic
 from flows.bridge.standstill import Standstill
@@ -36,7 +38,8 @@ def test_it_is_a_standstill_when_there_is_more_and_the_group_gets_no_further(kaf
     group.close()
 
 
-def test_brokers_that_are_away_are_no_standstill() -> None:
+def test_brokers_that_are_away_are_no_standstill(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows.bridge.standstill, "TIMEOUT_S", 0.2)
     standstill = Standstill(KafkaTopic(f"127.0.0.1:{free_port()}", "clicks", "id", "group"))
 
     assert not standstill.is_one()

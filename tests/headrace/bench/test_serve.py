@@ -6,7 +6,9 @@ from headrace.bench.serve import serve
 
 
 @pytest.mark.slow
-def test_serve_tells_latency_and_cost_of_personal_slates() -> None:
+def test_serve_tells_latency_and_cost_of_personal_slates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.bench.serve.FLOWS", ("state", "index"))  # nothing is clicked that could be learned
+
     figures = serve(rates=(20,), users=200, items=600, history=3000, background_eps=20, seconds=1.0)
 
     (run,) = figures["runs"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,6 +60,14 @@ class Run:
         return {
             key: [m for m in messages if key[0] != topic or m.position != position] for key, messages in seen.items()
         }
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A directory for temporary files, so that other runs' are not taken for ours."""
+    with tempfile.TemporaryDirectory(prefix="hr-") as directory:  # short: a socket lies in it
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        yield directory
 
 
 @pytest.fixture
