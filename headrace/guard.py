@@ -25,13 +25,14 @@ while read -r change group; do
   [ "$change" = - ] || groups="$groups $group"
 done
 send() { found=; for g in $groups; do kill -s "$1" -- "-$g" 2>/dev/null && found=1; done; }
-send TERM
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
-  send 0
-  [ "$found" ] || exit 0
-  sleep 0.1
+for signal in TERM KILL; do
+  send "$signal"
+  for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+    send 0
+    [ "$found" ] || exit 0  # only then is the lock free, which this shell holds
+    sleep 0.1
+  done
 done
-send KILL
 """
 
 
