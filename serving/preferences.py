@@ -27,8 +27,8 @@ from schemas.preferences import (
 )
 from schemas.slate import RecommendIn
 
-from .body import PathId, parse, read_body, takes
-from .catalogue import JSON, keep
+from .acknowledgement import keep
+from .body import JSON, PathId, parse, read_body, takes
 from .problem import Problem, ProblemOut
 from .worker import Worker
 

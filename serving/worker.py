@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 STATE_DEADLINE_S = 0.02
 CATCH_UP_S = 0.05  # that a request waits for a worker that was out of contact with the others
 STATE_RESTS_S = (0.02, 1.0)  # first and longest rest after a failed read
+STATE_SLOW_S = 0.01  # of a read, behind which others would have to queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,10 @@ class Worker:
             contact=self.contact,
             refused=lambda name: self.metrics.refused_artifacts.labels(name).inc(),
         )
-        self._state_breaker = Breaker(first_rest_s=STATE_RESTS_S[0], last_rest_s=STATE_RESTS_S[1], clock=time.monotonic)
+        first_rest_s, last_rest_s = STATE_RESTS_S
+        self._state_breaker = Breaker(
+            first_rest_s=first_rest_s, last_rest_s=last_rest_s, slow_s=STATE_SLOW_S, clock=time.monotonic
+        )
 
     def start(self, *, ready_within_s: float = 0.0) -> None:
         """Start the threads, and give the world so long to catch up with the log."""

@@ -359,3 +359,48 @@ def verify_fuzz(
     print_json(document) if as_json else print_table(document)
     if not outcome.is_correct:
         raise typer.Exit(1)
+
+
+@verify.command("ladder")
+@explained
+def verify_ladder(
+    faults: Annotated[str, typer.Option(help="Comma-separated, as the table names them; or all.")] = "all",
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long each thing stays broken.")] = 3.0,
+    rate: Annotated[float, typer.Option(min=1, max=2000, help="Slates asked for per second.")] = 100.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the requests.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Break state store, log, warehouse, index, model and a worker in turn, while slates are asked for without a pause.
+
+    A state store or log is killed, stopped, late, slow, reset, half open or a black hole. Exits with 1 when a request
+    was not answered, a lower rung not named, or anything that was answered or acknowledged is lost or doubled; never
+    for a time. Uses a temporary data directory.
+
+    Examples:
+
+        headrace verify ladder --json
+        headrace verify ladder --faults state-stopped,log-black-hole --seconds 10
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from headrace.verify import ladder as verification
+    from headrace.verify.faults import trials
+
+    names = list(trials()) if faults == "all" else [name.strip() for name in faults.split(",")]
+    unknown = [name for name in names if name not in trials()]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r}: use all, or some of {', '.join(trials())}", param_hint="--faults")
+    with Progress(console=Console(stderr=True), disable=as_json) as progress:
+        task = progress.add_task("faults", total=len(names))
+        outcome = verification.verify_ladder(
+            names=names,
+            seconds=seconds,
+            rate=rate,
+            seed=seed,
+            progress=lambda done, name: progress.update(task, completed=done, description=name),
+        )
+    document = asdict(outcome)
+    print_json(document) if as_json else print_table(document)
+    if not outcome.is_correct:
+        raise typer.Exit(1)

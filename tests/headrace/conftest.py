@@ -15,7 +15,7 @@ from online.ports import EventLog, StateStore
 FoldAll = Callable[[EventLog, StateStore, int], None]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fold_all() -> FoldAll:
     """Fold and commit all that a log holds into the views of users, items and control, at most 20 messages a batch."""
 
