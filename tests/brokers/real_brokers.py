@@ -51,16 +51,11 @@ class Broker:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what uses a broker, and give it time to fetch and start one.
-
-    Where processes share out the tests, those of a file stay together, for its fixtures, and so do those of brokers.
-    """
+    """Mark what uses a broker, and give it time to fetch and start one."""
     if FIXTURES & set(getattr(item, "fixturenames", ())):
         item.add_marker(pytest.mark.brokers)
-    is_of_brokers = item.get_closest_marker("brokers") is not None
-    if is_of_brokers:
+    if item.get_closest_marker("brokers"):
         item.add_marker(pytest.mark.timeout(FETCH_S + READY_S))
-    item.add_marker(pytest.mark.xdist_group("brokers" if is_of_brokers else str(item.path)))
 
 
 @pytest.fixture(scope="session")

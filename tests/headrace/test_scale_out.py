@@ -25,6 +25,8 @@ from online.core.partition import EVENTS, ITEM, USER
 from online.ports import EventLog, StateStore
 from replay.history import logged
 
+pytestmark = pytest.mark.slow
+
 PARTITIONS = 16
 QUICK = "import flows.lease as lease; lease.TTL_S, lease.RENEW_S = 4.0, 1.0; from headrace.cli import main; main()"
 
