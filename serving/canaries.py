@@ -20,8 +20,7 @@ from online.core.steward import STEWARD, decode_words
 from online.ports import Unavailable
 from schemas.control import ControlChange
 
-from .body import parse, read_body, takes, who
-from .catalogue import JSON
+from .body import JSON, parse, read_body, takes, who
 from .control import CHANGED, PROBLEMS, DocumentId, Reason, WhyIn, changed, described
 from .problem import Problem, invalid
 from .warehouse import from_warehouse
