@@ -18,8 +18,9 @@ from schemas.erasure import Erased, ErasureOut, StoreOut, encode_erased
 from schemas.event import user_key
 from schemas.move import ids
 
-from .body import PathId
-from .catalogue import JSON, described_user, keep
+from .acknowledgement import keep
+from .body import JSON, PathId
+from .catalogue import described_user
 from .preferences import LOOK_S, PATIENCE_S, described
 from .problem import Problem, ProblemOut
 from .spool import Spooled
