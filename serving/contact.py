@@ -47,6 +47,11 @@ class Contact:
         return self._rejoined is not None
 
     @property
+    def is_unheard(self) -> bool:
+        """Say whether the last announcement has not reached the store: until one does, changes wait for this worker."""
+        return self._announced is None
+
+    @property
     def is_lagging(self) -> bool:
         """Say whether another worker has been ahead for more than `LAG_S`."""
         since = self._behind_since

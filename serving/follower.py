@@ -45,6 +45,7 @@ REFRESH_SHARE = 0.05  # of this thread's time at most goes into toplists, up to 
 FADE_S = 60.0  # between toplists while nothing changes but the time
 ARTIFACTS_S = 0.5  # between looks for new versions
 RETRY_S = 0.5
+UNHEARD_S = 0.01  # between announcements while the store does not take one
 
 _UNSOUND = (CorruptArtifact, ValueError, KeyError, EOFError, OSError, msgspec.MsgspecError)
 """What opening an artifact that is damaged, or is not what its name says, raises."""
@@ -154,7 +155,8 @@ class Follower:
         try:
             while not self._closing.is_set():
                 is_settled = self.at_head.is_set() and not self._contact.is_joining
-                batches = log.read(self._after, max_messages=500, wait_s=toplists.wait_s if is_settled else 0.0)
+                wait_s = UNHEARD_S if self._contact.is_unheard else toplists.wait_s
+                batches = log.read(self._after, max_messages=500, wait_s=wait_s if is_settled else 0.0)
                 for batch in batches:
                     self._apply(batch)
                 self._world.rule_set.columns.build(self._world.table)

@@ -404,3 +404,40 @@ def verify_ladder(
     print_json(document) if as_json else print_table(document)
     if not outcome.is_correct:
         raise typer.Exit(1)
+
+
+@verify.command("canary")
+@explained
+def verify_canary(
+    harmless: Annotated[
+        int, typer.Option(min=20, help="Candidates like the baseline, on made-up traffic: how many are stopped?")
+    ] = 200,
+    live: Annotated[bool, typer.Option(help="Also on a running system.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Start canaries on a running system, and very many by the same rule on made-up traffic.
+
+    One that shows items at random and one that leaves slots empty are to be stopped by their guardrails, one that is
+    like the baseline is to take over; of candidates like the baseline, judged with nothing tolerated, at most 5 % are
+    to be stopped. Exits with 1 when one ended otherwise, or answered more than a second after its end. Uses a
+    temporary data directory.
+
+    Examples:
+
+        headrace verify canary --json
+        headrace verify canary --harmless 1000 --no-live
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from headrace.verify import canary as verification
+
+    with Progress(console=Console(stderr=True), disable=as_json) as progress:
+        task = progress.add_task("canaries", total=None)
+        outcome = verification.verify_canary(
+            harmless=harmless, live=live, progress=lambda what: progress.update(task, description=what)
+        )
+    document = asdict(outcome)
+    print_json(document) if as_json else print_table(document)
+    if not outcome.is_correct:
+        raise typer.Exit(1)

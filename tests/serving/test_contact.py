@@ -98,11 +98,12 @@ def test_a_store_that_is_away_is_told_again_when_it_is_back(switched_state: Any,
     switched_state.is_off = True
     clock.now += 0.1
     contact.beat({"items": "6"})
+    assert contact.is_unheard
     contact.leave()
     switched_state.is_off = False
-    clock.now += BEAT_S
     contact.beat({"items": "6"})
 
+    assert not contact.is_unheard
     assert contact.others()["a"] == {"items": "6"}
 
 

@@ -52,6 +52,7 @@ class Following:
         self.artifacts = FileArtifacts(directory)
         self.world = World(ItemTable(2))
         self.refused: list[str] = []
+        self.contact = Contact(state, "api-0")
         self.follower = Follower(
             self.world,
             open_log=lambda: log,
@@ -60,7 +61,7 @@ class Following:
             open_vectors=lambda artifact: read_vectors(artifact, view_exact),
             partitions=2,
             clock=lambda: T0,
-            contact=Contact(state, "api-0"),
+            contact=self.contact,
             refused=self.refused.append,
         )
 
@@ -250,3 +251,21 @@ def test_it_comes_back_when_log_or_store_were_away(following: Following, eventua
     following.log.port.append(ITEMS, [(0, item("b"))])
 
     eventually(lambda: set(following.world.table.documents) == {"a", "b"})
+
+
+def test_what_a_store_did_not_take_is_announced_again_before_the_next_message(
+    following: Following, eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following.follower.start()
+    eventually(lambda: following.follower.at_head.is_set() and following.contact.others())
+    monkeypatch.setattr(serving.follower, "WAIT_S", 3600.0)  # no message comes that would end it
+    following.state.fail_times = 2
+    following.log.port.append(ITEMS, [(0, item("a"))])
+    last = following.log.port.extent(ITEMS, 0).last
+
+    try:
+        eventually(lambda: following.state.fail_times == 0)
+        eventually(lambda: following.contact.others()["api-0"][ITEMS] == last)
+    finally:
+        monkeypatch.setattr(serving.follower, "WAIT_S", 0.02)
+        following.log.port.append(ITEMS, [(0, item("b"))])  # ends the wait
