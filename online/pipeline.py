@@ -29,14 +29,14 @@ from online.core.rules.in_force import Applied, InForce
 from online.core.rules.request_fields import RequestFields
 from online.core.rules.rule_set import CompiledRule
 from online.core.rung import Evidence, acts_of, rung_of
-from online.core.slate_features import packed_features
+from online.core.slate_features import packed_features, rounded
 from online.core.step import Context
 from online.core.thompson import weight_shift
 from online.core.toplists import Toplists
 from online.core.weighting import Weighting, evidence
 from online.retrieval import Query, retrieve
 from online.world import World
-from schemas.slate import PACKED_VERSION, Slate
+from schemas.slate import HALVED_VERSION, Slate
 
 NO_RECORD = UserRecord()
 WHO = ("user_id", "visitor_id", "session_id")  # of a request, not logged where consent is withdrawn
@@ -136,9 +136,10 @@ def recommend(
         eligible, removed = _eligible(world, request, session, profile, applied)
     stopwatch("eligibility")
     rates, untaught = world.rates or Rates(world.table), world.blend.untaught
-    features = gather(
-        Scene(world.table, rates, found, profile, rows, request.context, untaught, _prices(world, request, found))
+    scene = Scene(
+        world.table, rates, found, profile, rows, request.context, untaught, _prices(world, request, found)
     )
+    features = rounded(gather(scene))
     stopwatch("features")
     shift = _weight_shift(world, request)
     utilities, boosts = _utilities(world, request, features, shift), applied.boosts
@@ -188,7 +189,7 @@ def recommend(
         slots=draw.slots.tolist(),
         propensities=draw.propensities.tolist(),
         removed=removed,
-        schema_version=PACKED_VERSION,
+        schema_version=HALVED_VERSION,
         ope_valid=not ope_why,
         ope_why=ope_why,
         pool=b"" if pool is None else pool.astype(np.uint8).tobytes(),

@@ -20,6 +20,7 @@ from online.core.features import COLUMNS, NAMES, REFERENCE_POSITION, Retrieved, 
 from online.core.profile import Profile
 from online.core.rates import Rates
 from online.core.record import UserRecord
+from online.core.slate_features import rounded
 from online.models.learner import Learner, new_learner
 from online.models.slate_rows import SlateRows, slate_rows
 from replay.local_system import LocalSystem
@@ -141,7 +142,7 @@ class SlateEvaluation:
         rates, found = world.rates or Rates(world.table), Retrieved.unsourced(rows)
         scene = Scene(world.table, rates, found, profile, session, event.context or {}, listed=prices)
         latest = {touch.item_id: float(place) for place, touch in enumerate(profile.touches, start=1)}
-        return _Shown(event, items, gather(scene), np.array([latest.get(item, 0.0) for item in items]))
+        return _Shown(event, items, rounded(gather(scene)), np.array([latest.get(item, 0.0) for item in items]))
 
     def _score(self, shown: _Shown, chosen: int) -> None:
         rows = _rows(shown, chosen)

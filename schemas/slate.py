@@ -14,7 +14,7 @@ DEFAULT_SLATE = 10
 MAX_RANKED = 500
 MAX_CURSOR = 16_384  # characters
 MAX_DEADLINE_MS = 60_000
-PACKED_VERSION = 2  # of slates: since it `features` are packed
+PACKED_VERSION, HALVED_VERSION = 2, 3  # of slates: since these `features` are packed, and of two bytes each
 
 
 MAX_EXPRESSION, MAX_BOOSTS = 2048, 5
@@ -225,8 +225,8 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     Matrices are little-endian bytes in C order, one row per candidate: `utilities` float64 (c,), `groups` int32
     (c, 2), `eligible` uint8 (c,), `sources` bit sets over `source_names`, uint8 (c, ceil(s / 8)): source i is bit
-    i % 8 of byte i // 8. `features` is an LZ4 block, without its size, of float32 (f, c), one row per feature; in
-    version 1 it is the plain float32 (c, f).
+    i % 8 of byte i // 8. `features` is an LZ4 block, without its size, of bfloat16 (f, c), one row per feature; in
+    version 2 of float32 (f, c), in version 1 it is the plain float32 (c, f).
     `slots` are candidate indexes; `propensities` are conditional on the slots before, and on `weight_shift`, float64
     (f,): the draw of Thompson sampling, which is in `utilities` already. `pool`, uint8 (c,), says which candidates are
     new items; it is empty where `pool_share` is 0.
