@@ -37,8 +37,11 @@ from . import (
 from .body import JSON, describe
 from .catalogue import ItemBatchIn
 from .events import EventBatchIn
+from .hot_paths import HotPaths, hot_endpoints
 from .problem import install
 from .worker import Worker
+
+HOT = frozenset({("POST", "/v1/recommendations"), ("POST", "/v1/events")})
 
 
 def create_app(worker: Worker) -> FastAPI:
@@ -51,8 +54,10 @@ def create_app(worker: Worker) -> FastAPI:
 
     app = FastAPIOffline(title="Headrace", version="0.1.0", lifespan=lifespan, redoc_url=None)
     install(app)
-    app.include_router(recommendations.router(worker))  # routes are tried in their order: the most frequent first
-    app.include_router(events.router(worker))
+    frequent = [recommendations.router(worker), events.router(worker)]
+    app.add_middleware(HotPaths, endpoints=hot_endpoints(frequent, HOT))
+    for router in frequent:  # routes are tried in their order
+        app.include_router(router)
     app.include_router(listings.router(worker))
     app.include_router(catalogue.router(worker))
     app.include_router(identity.router(worker))

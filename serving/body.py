@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import FastAPI, Path, Request
 from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic.json_schema import models_json_schema
+from starlette.requests import ClientDisconnect
 
 from schemas.fields import PRINTABLE
 
@@ -77,11 +78,14 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
         raise too_large
     require_json(request.headers.get("content-type", ""), request.headers.get("content-encoding", ""))
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise too_large
-        yield chunk
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise too_large
+            yield chunk
+    except ClientDisconnect:
+        raise Problem(400, "broken_body", "the body broke off or is no sequence of chunks") from None
 
 
 def _slow() -> Problem:

@@ -12,7 +12,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from schemas.fields import safe_path
 from schemas.problem import ProblemOut as ProblemOut  # every route names it among its answers
@@ -136,10 +135,6 @@ def install(app: FastAPI) -> None:
                 headers=error.headers,
             )
         )
-
-    @app.exception_handler(ClientDisconnect)
-    async def _broken_off(request: Request, error: ClientDisconnect) -> Response:
-        return problem_response(Problem(400, "broken_body", "the body broke off or is no sequence of chunks"))
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> Response:

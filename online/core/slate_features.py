@@ -6,6 +6,8 @@ it logs: values are rounded before they are scored.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from lz4.block import LZ4BlockError, compress, decompress
 from numpy.typing import NDArray
@@ -61,12 +63,14 @@ def slate_features(slate: Slate) -> NDArray[np.float32]:
     candidates, features = len(slate.candidates), len(slate.feature_names)
     if slate.schema_version < PACKED_VERSION:
         return np.frombuffer(slate.features, np.float32).reshape(candidates, features)
-    kind = np.uint16 if slate.schema_version >= HALVED_VERSION else np.float32
+    kind: type[np.generic] = np.uint16 if slate.schema_version >= HALVED_VERSION else np.float32
     size = np.dtype(kind).itemsize * candidates * features
     try:
         columns = decompress(slate.features, uncompressed_size=size) if size else b""
     except LZ4BlockError as error:
         msg = f"the features of slate {slate.recommendation_id} cannot be unpacked: {error}"
         raise ValueError(msg) from None
-    logged = np.frombuffer(columns, kind).reshape(features, candidates).T
-    return (logged.astype(np.uint32) << np.uint32(_LOWER)).view(np.float32) if kind is np.uint16 else logged
+    logged: NDArray[Any] = np.frombuffer(columns, kind)
+    if kind is np.uint16:
+        logged = (logged.astype(np.uint32) << np.uint32(_LOWER)).view(np.float32)
+    return logged.reshape(features, candidates).T
