@@ -29,7 +29,7 @@ _MARK = b"#" * 16  # where a prepared request takes its unique id
 
 
 class Load(msgspec.Struct, kw_only=True):
-    """What to send where. `kind` is slates (GET for random `user_ids`) or events (POST, `batch` of them a request)."""
+    """What to send where. `kind` is slates (POST for random `user_ids`) or events (POST, `batch` of them a request)."""
 
     host: str
     port: int
@@ -105,16 +105,15 @@ def send(load: Load) -> Outcome:
 def requests(load: Load) -> Iterator[bytes]:
     """Yield whole HTTP requests for ever.
 
-    >>> next(requests(Load(host="h", port=1, kind="slates", seconds=1, connections=1, user_ids=["7"]))).split(b" ")[1]
-    b'/v1/recommendations/7?n=10'
+    >>> next(requests(Load(host="h", port=1, kind="slates", seconds=1, connections=1, user_ids=["7"]))).split()[-1]
+    b'{"user_id":"7","n":10}'
     """
     return _slates(load) if load.kind == "slates" else _events(load)
 
 
 def _slates(load: Load) -> Iterator[bytes]:
     rng = random.Random(load.seed)
-    request = b"GET /v1/recommendations/%s?n=10 HTTP/1.1\r\nHost: bench\r\n\r\n"
-    prepared = [request % user.encode() for user in load.user_ids]
+    prepared = [_post("recommendations", b'{"user_id":"%s","n":10}' % user.encode()) for user in load.user_ids]
     while True:
         yield rng.choice(prepared)
 
@@ -140,8 +139,12 @@ def _event_request(load: Load, rng: random.Random) -> bytes:
         for row in range(load.batch)
     ]
     body = rows[0] if load.batch == 1 else b'{"events":[%s]}' % b",".join(rows)
-    head = b"POST /v1/events HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    return head % len(body) + body
+    return _post("events", body)
+
+
+def _post(path: str, body: bytes) -> bytes:
+    head = "POST /v1/%s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return (head % (path, len(body))).encode() + body
 
 
 class _Connection(asyncio.Protocol):

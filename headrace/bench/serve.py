@@ -26,6 +26,7 @@ RATES = (100, 200, 500, 1000)
 CONNECTIONS = 64  # of the open loop: a request waits for none while fewer are under way
 CLOSED_CONNECTIONS = 16
 IN_SESSION_S = 1200.0  # the users who ask had an event within this time before the bench
+API_WORKERS = 2
 FLOWS = ("state", "index", "learn")
 SAMPLE = 2000  # slates whose stages are read, of each run
 
@@ -35,7 +36,7 @@ METHOD = (
     "arrivals are Poisson, over keep-alive connections from a process of its own; a latency counts from the intended "
     "moment of sending, so that waiting for a busy server or generator is included; errors are other statuses, and "
     "requests still unanswered 10 s after the last was due. cpu_us_per_request is the CPU "
-    "time of all API processes during the run by the answered requests. saturation_rps: closed loop, "
+    "time of both API processes during the run by the answered requests. saturation_rps: closed loop, "
     f"{CLOSED_CONNECTIONS} connections. stages_us: medians over the logged slates of the first run. API, flows and "
     "embedded Valkey run as `headrace up` runs them, recorder and warehouse apart, on the same cores as the generator."
 )
@@ -64,7 +65,7 @@ def serve(
         seed: of the stream and the arrivals.
         progress: told what is going on.
     """
-    with rig(flows=FLOWS, api=True) as whole:
+    with rig(flows=FLOWS, api=True, api_workers=API_WORKERS) as whole:
         progress(f"loading {items} items and {history} events")
         asking = _load(whole, Stream(users=users, items=items, seed=seed), history)
         load = Load(

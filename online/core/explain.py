@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.slate import Slate
 
 from .features import INDEX
 from .item_table import ItemTable
+from .kernel import kernel
 from .ranker import Ranker
 from .slate_features import slate_features
 
@@ -39,9 +41,11 @@ _NO_REASON = ("catalogue", "From the catalogue")
 _OF_LISTS = {"trending": _REASONS["trend"], "new": _REASONS["age"]}
 _FOLLOWS = frozenset(name for name, (_, text) in _REASONS.items() if "{item}" in text)
 _NAMES = list(_REASONS)
-_COLUMNS = [INDEX[name] for name in _NAMES]
+_COLUMNS = np.array([INDEX[name] for name in _NAMES])
 _ODDS = _NAMES.index("session_odds")
-_TOGETHER = [INDEX[name] for name in ("session_knn_rank", "rules_rank")]  # of what sessions have had together
+_TOGETHER = np.array([INDEX[name] for name in ("session_knn_rank", "rules_rank")])  # of what sessions have had together
+_OPEN_WITHOUT_SESSION = np.array([name not in _FOLLOWS for name in _NAMES])
+_ALWAYS_OPEN = np.ones(len(_NAMES), np.bool_)
 TELLING = 0.05  # a feature below says nothing true: everything is a little new, or a little popular
 
 Reason = dict[str, str | None]
@@ -57,19 +61,37 @@ def reasons_of(slate: Slate, table: ItemTable, ranker: Ranker) -> list[Reason]:
     if slate.ranker == "listed":
         return [_told(*_OF_LISTS.get(slate.source_of(slot) or "", _NO_REASON)) for slot in slate.slots]
     every = slate_features(slate).T  # (features, c)
-    features = every[_COLUMNS]  # (reasons, c)
-    chosen = features[:, slate.slots].T  # (slots, reasons)
-    lift = np.where(
-        chosen >= TELLING, (chosen - features.mean(axis=1)) * ranker.weights_on(slate.surface)[_COLUMNS], -np.inf
-    )
-    lift[~every[_TOGETHER][:, slate.slots].any(axis=0), _ODDS] = -np.inf
-    if not slate.session_items:
-        lift[:, [i for i, name in enumerate(_NAMES) if name in _FOLLOWS]] = -np.inf
-    best = zip(slate.slots, lift.argmax(axis=1).tolist(), lift.max(axis=1).tolist(), strict=True)
+    is_open = _ALWAYS_OPEN if slate.session_items else _OPEN_WITHOUT_SESSION
+    weights = ranker.weights_on(slate.surface)[_COLUMNS]
+    best = _strongest(every, np.array(slate.slots), _COLUMNS, weights, is_open, _TOGETHER, _ODDS)
     return [
-        _reason(_NAMES[reason] if most > -np.inf else None, slate, slate.candidates[candidate], table)
-        for candidate, reason, most in best
+        _reason(_NAMES[reason] if reason >= 0 else None, slate, slate.candidates[candidate], table)
+        for candidate, reason in zip(slate.slots, best.tolist(), strict=True)
     ]
+
+
+@kernel
+def _strongest(
+    features: NDArray[np.float32],  # (f, c)
+    slots: NDArray[np.int64],  # (s,) candidates
+    columns: NDArray[np.int64],  # (r,) of the features that can be reasons
+    weights: NDArray[np.float64],  # (r,)
+    is_open: NDArray[np.bool_],  # (r,)
+    together: NDArray[np.int64],  # features without which the odds are no reason
+    odds: int,
+) -> NDArray[np.int64]:
+    """Return per slot which of the reasons adds most to its score, −1 for none."""
+    best, most = np.full(len(slots), -1), np.full(len(slots), -np.inf)
+    for r in range(len(columns)):
+        mean = features[columns[r]].mean()
+        for s in range(len(slots)):
+            value = features[columns[r], slots[s]]
+            if not is_open[r] or value < TELLING or (r == odds and not features[together, slots[s]].any()):
+                continue
+            lift = (value - mean) * weights[r]
+            if lift > most[s]:
+                best[s], most[s] = r, lift
+    return best
 
 
 def _told(code: str, text: str) -> Reason:
