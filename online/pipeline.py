@@ -136,9 +136,7 @@ def recommend(
         eligible, removed = _eligible(world, request, session, profile, applied)
     stopwatch("eligibility")
     rates, untaught = world.rates or Rates(world.table), world.blend.untaught
-    scene = Scene(
-        world.table, rates, found, profile, rows, request.context, untaught, _prices(world, request, found)
-    )
+    scene = Scene(world.table, rates, found, profile, rows, request.context, untaught, _prices(world, request, found))
     features = rounded(gather(scene))
     stopwatch("features")
     shift = _weight_shift(world, request)

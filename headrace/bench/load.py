@@ -113,7 +113,7 @@ def requests(load: Load) -> Iterator[bytes]:
 
 def _slates(load: Load) -> Iterator[bytes]:
     rng = random.Random(load.seed)
-    prepared = [_post("recommendations", b'{"user_id":"%s","n":10}' % user.encode()) for user in load.user_ids]
+    prepared = [_post(load, "recommendations", b'{"user_id":"%s","n":10}' % user.encode()) for user in load.user_ids]
     while True:
         yield rng.choice(prepared)
 
@@ -139,12 +139,15 @@ def _event_request(load: Load, rng: random.Random) -> bytes:
         for row in range(load.batch)
     ]
     body = rows[0] if load.batch == 1 else b'{"events":[%s]}' % b",".join(rows)
-    return _post("events", body)
+    return _post(load, "events", body)
 
 
-def _post(path: str, body: bytes) -> bytes:
-    head = "POST /v1/%s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    return (head % (path, len(body))).encode() + body
+def _post(load: Load, path: str, body: bytes) -> bytes:
+    head = (
+        f"POST /v1/{path} HTTP/1.1\r\nHost: {load.host}:{load.port}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 class _Connection(asyncio.Protocol):

@@ -71,18 +71,23 @@ class Rig:
 
 
 def until_served(whole: Rig, items: int) -> None:
-    """Wait until an API worker knows that many items.
+    """Wait until every API worker knows that many items; each new connection is dealt out to one of them.
 
     Raises:
         Unavailable: it does not get there.
     """
     url = f"http://{whole.settings.host}:{whole.settings.port}/health/ready"
 
+    ready: set[str] = set()
+
     def is_there() -> bool:
         with urllib.request.urlopen(url, timeout=5.0) as response:
-            return int(msgspec.json.decode(response.read())["items"]) >= items
+            told = msgspec.json.decode(response.read())
+        if told["items"] >= items:
+            ready.add(told["worker"])
+        return len(ready) >= whole.settings.api_workers
 
-    wait_until(is_there, f"the API does not serve {items} items", every_s=0.1)
+    wait_until(is_there, f"not all API workers serve {items} items", every_s=0.1)
 
 
 def wait_until(is_true: Callable[[], bool], complaint: str, *, every_s: float = LOOK_S) -> None:

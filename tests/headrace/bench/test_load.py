@@ -22,7 +22,8 @@ class Handler(BaseHTTPRequestHandler):
     status: ClassVar[int] = 200
     paths: ClassVar[list[str]] = []
 
-    def do_GET(self) -> None:
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
         is_first = not self.paths
         self.paths.append(self.path)
         if is_first:
