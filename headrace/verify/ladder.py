@@ -32,7 +32,7 @@ USERS, CLICKS = 100, 3
 ASKERS, TELLERS = 4, 1  # of each worker
 TELLS_PER_S = 20.0  # requests of events, all together
 QUIET_S = 1.0  # after what is broken last is mended
-IN_A_ROW = 5  # answers of each client, until it is called normal again
+IN_A_ROW = 5  # answers as usual, until a client is called normal again
 P99_MS, NORMAL_S = 50.0, 2.0
 
 
@@ -41,8 +41,8 @@ class Figures:
     """What one thing that was broken came to; `errors` and `unnamed` must be 0.
 
     `unnamed` slates are below the personal rung without saying why; `rungs` and `why` (the commonest) are of the slates
-    asked for while it lasted, and so are all times. `normal_after_s` is when the last client got its last slate that
-    was not personal, or the spools were empty, after it was mended.
+    asked for while it lasted, and so are all times. `normal_after_s` is when, after it was mended, the spools
+    were empty and the last client was answered as usual, several times in a row.
     """
 
     name: str
@@ -105,7 +105,7 @@ def verify_ladder(
         progress(0, "starting")
         _prepare(system)
         with _clients(system, rate, seed) as (askers, tellers):
-            _until_normal(system, [*askers, *tellers])
+            _until_normal(system, [*askers, *tellers], time.monotonic())
             for done, name in enumerate(names or known):
                 progress(done, name)
                 begin = time.monotonic()
@@ -113,8 +113,8 @@ def verify_ladder(
                 time.sleep(seconds)
                 known[name].end(system)
                 end = time.monotonic()
-                emptied = _until_normal(system, [*askers, *tellers])
-                outcome.faults.append(figures(name, _answers(askers), _answers(tellers), begin, end, emptied))
+                normal = _until_normal(system, [*askers, *tellers], end)
+                outcome.faults.append(figures(name, _answers(askers), _answers(tellers), begin, end, normal))
                 time.sleep(QUIET_S)
         progress(len(outcome.faults), "counting")
         _account(outcome, system, askers, tellers)
@@ -162,37 +162,42 @@ def _clients(system: Proxied, rate: float, seed: int) -> Iterator[tuple[list[Ask
         yield askers, tellers
 
 
-def _until_normal(system: Proxied, clients: Sequence[Scheduled]) -> float:
-    """Wait until every client is answered as usual and nothing waits in a spool; return when the spools were empty."""
-    before = [len(client.answers) for client in clients]
-
-    def is_normal() -> bool:
-        return all(
-            len(client.answers) >= n + IN_A_ROW and all(map(_is_usual, client.answers[-IN_A_ROW:]))
-            for client, n in zip(clients, before, strict=True)
-        )
-
+def _until_normal(system: Proxied, clients: Sequence[Scheduled], end: float) -> float:
+    """Wait until nothing waits in a spool and every client is answered as usual; return since when that is so."""
     wait_until(lambda: spool_is_empty(system.rig.settings.data_dir / "spool"), "the spools are not shipped")
     emptied = time.monotonic()
-    wait_until(is_normal, "not every client is answered as usual again", every_s=0.02)
-    return emptied
+
+    def since() -> list[float | None]:
+        return [usual_since(one for one in client.answers if one.due >= end) for client in clients]
+
+    wait_until(lambda: None not in since(), "not every client is answered as usual again", every_s=0.05)
+    return max([emptied, *(moment for moment in since() if moment is not None)])
+
+
+def usual_since(answers: Iterable[Answer]) -> float | None:
+    """Return when the first of `IN_A_ROW` answers came that are as usual; None before there are so many.
+
+    >>> usual_since([Answer(0.0, 0.5, error="gone"), *[Answer(float(n), n + 0.5) for n in range(1, 9)]])
+    1.5
+    """
+    row: list[Answer] = []
+    for one in answers:
+        row = [] if one.error or one.rung not in ("", "personal") else [*row, one]
+        if len(row) == IN_A_ROW:
+            return row[0].received
+    return None
 
 
 def _answers(clients: Sequence[Scheduled]) -> list[Answer]:
     return [one for client in clients for one in client.answers]
 
 
-def _is_usual(answer: Answer) -> bool:
-    return not answer.error and answer.rung in ("", "personal")
-
-
 def figures(
-    name: str, answers: Sequence[Answer], tellings: Sequence[Answer], begin: float, end: float, emptied: float
+    name: str, answers: Sequence[Answer], tellings: Sequence[Answer], begin: float, end: float, normal: float
 ) -> Figures:
     """Return what came of requests for slates and of events, of all times, while something was broken and after it."""
     asked, told = ([one for one in some if begin <= one.due] for some in (answers, tellings))
     during = [one for one in asked if one.due < end]
-    late = [one.received for one in (*asked, *told) if one.received > end and not _is_usual(one)]
     found = Figures(
         name,
         slates=len(during),
@@ -201,7 +206,7 @@ def figures(
         unnamed=sum(one.rung != "personal" and not one.why for one in asked if not one.error),
         rungs=dict(Counter(one.rung for one in during if not one.error)),
         why=_commonest(one.why for one in during),
-        normal_after_s=round(max([emptied, *late]) - end, 3),
+        normal_after_s=round(normal - end, 3),
         tells=len(told),
         tell_errors=sum(bool(one.error) for one in told),
     )

@@ -57,12 +57,12 @@ def test_figures_are_of_what_was_asked_for_while_it_lasted() -> None:
     ]
     told = [answered(2.0, 0.3, rung="", told=("e",)), Answer(2.5, 2.6, error="refused")]
 
-    found = figures("x", asked, told, begin=1.0, end=3.0, emptied=3.1)
+    found = figures("x", asked, told, begin=1.0, end=3.0, normal=6.5)
 
     assert (found.slates, found.rungs, found.why) == (2, {"session": 1, "popularity": 1}, "a")
     assert (found.errors, found.tell_errors, found.error, found.unnamed) == (0, 1, "refused", 1)
     assert found.max_ms == pytest.approx(200.0)
-    assert (found.normal_after_s, found.is_in_time) == (1.0, False)
+    assert (found.normal_after_s, found.is_in_time) == (3.5, False)
 
 
 @pytest.mark.parametrize("wrong", ["errors", "slates_lost", "slates_doubled", "events_lost", "events_doubled"])
