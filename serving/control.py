@@ -115,6 +115,7 @@ def router(worker: Worker) -> APIRouter:
 
 def _add_kind(routes: APIRouter, worker: Worker, kind: Kind[Any], plural: str) -> None:
     path, name = f"/v1/{plural}/{{document_id}}", kind.name
+    one = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
     @routes.get(f"/v1/{plural}", responses=PROBLEMS, description=f"List the {plural} as they stand, by id.")
     async def list_() -> Response:
@@ -122,14 +123,14 @@ def _add_kind(routes: APIRouter, worker: Worker, kind: Kind[Any], plural: str) -
         found = [described(control, kind, document_id) for document_id in sorted(control.ids(name))]
         return Response(msgspec.json.encode({plural: found, "control_version": control.version}), media_type=JSON)
 
-    @routes.get(path, response_model=DocumentOut, responses=PROBLEMS, description=f"Return a {name} as it stands.")
+    @routes.get(path, response_model=DocumentOut, responses=PROBLEMS, description=f"Return {one} as it stands.")
     async def get(document_id: DocumentId) -> Response:
         control = worker.world.control
         _known(control, kind, document_id)
         return Response(msgspec.json.encode(described(control, kind, document_id)), media_type=JSON)
 
     put_description = (
-        f"Write a new version of a {name}. 200: every live worker applies it; 202 names those that do not yet."
+        f"Write a new version of {one}. 200: every live worker applies it; 202 names those that do not yet."
     )
 
     @routes.put(path, responses=CHANGED, openapi_extra=takes(kind.model), description=put_description)
@@ -137,7 +138,7 @@ def _add_kind(routes: APIRouter, worker: Worker, kind: Kind[Any], plural: str) -
         document = parse(kind.model, await read_body(request)).model_dump(mode="json")
         return await changed(worker, ControlChange(kind=name, id=document_id, document=document, by=who(request)))
 
-    delete_description = f"Take a {name} away; of a built-in one what is built in is left."
+    delete_description = f"Take {one} away; of a built-in one what is built in is left."
 
     @routes.delete(path, responses=CHANGED, description=delete_description)
     async def delete(document_id: DocumentId, request: Request) -> Response:
@@ -147,7 +148,7 @@ def _add_kind(routes: APIRouter, worker: Worker, kind: Kind[Any], plural: str) -
             raise Problem(409, "built_in", f"this {name} is built in: PUT another version in its place")
         return await changed(worker, ControlChange(kind=name, id=document_id, by=who(request)))
 
-    rollback_description = f"Go back to the version of a {name} that was current before; again: further back."
+    rollback_description = f"Go back to the version of {one} that was current before; again: further back."
 
     @routes.post(f"{path}:rollback", responses=CHANGED, openapi_extra=takes(WhyIn), description=rollback_description)
     async def rollback(document_id: DocumentId, request: Request) -> Response:

@@ -67,6 +67,7 @@ SCOPES: Mapping[str, Scopes] = {
     **{f"POST /v1/canaries/{{document_id}}:{move}": _ADMIN for move in ("start", "pause", "resume", "stop", "promote")},
     "POST /v1/rules/{document_id}:dry_run": _ADMIN,
     "POST /v1/experiments/{document_id}:stop": _ADMIN,
+    "GET /v1/experiments/{document_id}/results": _READ,
     "GET /v1/models": _READ,
     "POST /v1/models/{name}/versions/{version}:activate": _ADMIN,
     "POST /v1/models/{name}/versions/{version}:rollback": _ADMIN,

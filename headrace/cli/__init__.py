@@ -17,6 +17,7 @@ def application() -> typer.Typer:
         control,
         dead_letters,
         evaluate,
+        experiments,
         keys,
         log,
         measure,

@@ -1,4 +1,4 @@
-"""Commands for what says how slates are made: policies, surfaces, rules, experiments."""
+"""Commands for what says how slates are made: policies, surfaces, rules."""
 
 from __future__ import annotations
 
@@ -18,24 +18,6 @@ surfaces = document_commands("surfaces", "surface", "Where slates are shown, and
 rules = document_commands(
     "rules", "rule", "What may, must or should be shown: include, exclude, boost, pin, cap.", example="no-outlet"
 )
-experiments = document_commands(
-    "experiments", "experiment", "Which policies are compared on which share of the users.", example="diverse"
-)
-
-
-@experiments.command()
-@explained
-def stop(
-    experiment: DocumentId, because: Because = "", url: Url = None, api_key: Key = "", as_json: Json = False
-) -> None:
-    """End an experiment: the surface's policy answers again; results stay.
-
-    Examples:
-
-        headrace experiments stop diverse
-        headrace experiments stop diverse --because "it has won" --json
-    """
-    tell(call_api("POST", f"{path_of('experiments', experiment)}:stop", url, api_key, {"reason": because}), as_json)
 
 
 @surfaces.command()

@@ -26,6 +26,7 @@ def document_commands(plural: str, noun: str, about: str, *, example: str) -> ty
         about: the help of the group.
         example: an id, for the examples.
     """
+    one = f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
     group = typer.Typer(help=about, no_args_is_help=True)
     app.add_typer(group, name=plural)
 
@@ -44,28 +45,28 @@ def document_commands(plural: str, noun: str, about: str, *, example: str) -> ty
             origin = "built in" if row["built_in"] else f"changed by {row['changes'][-1]['by']}"
             typer.echo(f"{row['id']:<20} version {row['version']:<4} {origin}")
 
-    show_does = f"Show a {noun}, the versions that rollbacks lead to, and who changed it when."
+    show_does = f"Show {one}, the versions that rollbacks lead to, and who changed it when."
 
     @command("show", show_does, example, f"{example} --json")
     @explained
     def show(document: DocumentId, url: Url = None, api_key: Key = "", as_json: Json = False) -> None:
         tell(call_api("GET", path_of(plural, document), url, api_key), as_json)
 
-    put_does = f"Write a new version of a {noun}, and wait until every worker answers by it."
+    put_does = f"Write a new version of {one}, and wait until every worker answers by it."
 
     @command("put", put_does, f"{example} --file {noun}.json", f"{example} --file - --json")
     @explained
     def put(document: DocumentId, file: Document, url: Url = None, api_key: Key = "", as_json: Json = False) -> None:
         tell(call_api("PUT", path_of(plural, document), url, api_key, read_document(file)), as_json)
 
-    delete_does = f"Take a {noun} away; of a built-in one what is built in is left."
+    delete_does = f"Take {one} away; of a built-in one what is built in is left."
 
     @command("delete", delete_does, example, f"{example} --json")
     @explained
     def delete(document: DocumentId, url: Url = None, api_key: Key = "", as_json: Json = False) -> None:
         tell(call_api("DELETE", path_of(plural, document), url, api_key), as_json)
 
-    rollback_does = f"Go back to the version of a {noun} that was current before; again: further back."
+    rollback_does = f"Go back to the version of {one} that was current before; again: further back."
 
     @command("rollback", rollback_does, example, f'{example} --because "fewer clicks" --json')
     @explained

@@ -6,12 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from online.core.control import ControlEntry
 from online.core.experiment import BUCKETS, Experiment, Variant
 from online.core.holdout import HOLDOUT
 from online.core.metric import MetricName
 from schemas.fields import Edge, Label
 
-from .kind import Kind, Others
+from .kind import Kind, Others, Raw
 
 MOST_VARIANTS = 10
 Words = Annotated[str, StringConstraints(max_length=1000)]
@@ -92,6 +93,26 @@ def _complaint(experiment_id: str, experiment: Experiment | None, others: Others
             theirs = f"{other.experiment_id} has buckets {other.first_bucket} up to {other.end_bucket} of the surface"
             return f"first_bucket: {theirs}; stop it, or take others"
     return ""
+
+
+def split_since(entry: ControlEntry) -> float:
+    """Return when units began to be dealt to variants as they are now (epoch seconds), 0 for never.
+
+    Other metrics, buckets or words leave what was counted before as it is, and so does a pause; another surface, salt,
+    weight or policy begins anew.
+    """
+    documents = {version.number: version.document for version in entry.versions}
+    now = _split(documents.get(entry.versions[-1].number)) if entry.versions else None
+    began = 0.0
+    for done in reversed(entry.done):
+        if now is None or _split(documents.get(done.number)) != now:
+            break
+        began = done.at
+    return began
+
+
+def _split(document: Raw | None) -> tuple[object, ...] | None:
+    return None if document is None else tuple(document.get(name) for name in ("surface", "salt", "variants"))
 
 
 EXPERIMENT: Kind[Experiment] = Kind("experiment", ExperimentIn, _experiment, {}, _complaint)

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from online.control.control import BUILT_IN, Control
-from online.control.experiment import EXPERIMENT, ExperimentIn
+from online.control.experiment import EXPERIMENT, ExperimentIn, split_since
 from online.control.policy import POLICY
 from schemas.control import ControlChange
 
@@ -72,3 +72,28 @@ def test_a_policy_that_an_experiment_answers_by_is_not_taken_away() -> None:
 
     assert POLICY.complaint("calm", None, control) == "experiments answer by it: delete trial first"
     assert POLICY.complaint("greedy-1", None, control) == ""
+
+
+def test_units_are_counted_from_when_they_are_dealt_as_now() -> None:
+    control, at = BUILT_IN, []
+
+    def put(moment: float, **said: Any) -> None:
+        nonlocal control
+        document = ExperimentIn.model_validate({**PLAIN, **said}).model_dump(mode="json")
+        revision = control.entry("experiment", "e").revision + 1
+        change = ControlChange(kind="experiment", id="e", revision=revision, document=document, at=moment)
+        control = control.applied(change, str(revision))
+        at.append(split_since(control.entry("experiment", "e")))
+
+    put(1.0)
+    put(2.0, why="other words", metrics=["purchase_rate"], end_bucket=5000)
+    put(3.0, variants=[TWO[0], {**TWO[1], "weight": 2}])
+    put(4.0, variants=[TWO[0], {**TWO[1], "weight": 2}], status="stopped")
+    put(5.0, variants=[TWO[0], {**TWO[1], "weight": 2}])
+    put(6.0)
+    put(7.0, salt="again")
+
+    assert at == [1.0, 1.0, 3.0, 3.0, 3.0, 6.0, 7.0]
+    back = ControlChange(kind="experiment", id="e", revision=8, is_rollback=True, at=8.0)
+    assert split_since(control.applied(back, "8").entry("experiment", "e")) == 8.0
+    assert split_since(BUILT_IN.entry("experiment", "e")) == 0.0
