@@ -19,8 +19,7 @@ from online.ports import Warehouse
 from schemas.control import ControlChange
 from schemas.fields import EpochSeconds
 
-from .body import parse, read_body, takes, who
-from .catalogue import JSON
+from .body import JSON, parse, read_body, takes, who
 from .control import CHANGED, PROBLEMS, DocumentId, WhyIn, changed
 from .problem import Problem
 from .warehouse import from_warehouse

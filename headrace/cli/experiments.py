@@ -55,8 +55,8 @@ def verify_aa(
     units: Annotated[int, typer.Option(min=200, help="Units of each.")] = 8000,
     share: Annotated[float, typer.Option(min=0.01, max=0.99, help="Of them in the new variant.")] = 0.5,
     planted: Annotated[int, typer.Option(min=0, help="Experiments with an effect, and with lost units.")] = 100,
-    effect: Annotated[float, typer.Option(min=0.0, help="By how much more is clicked there.")] = 0.4,
-    lost: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the new variant's units lost there.")] = 0.1,
+    effect: Annotated[float, typer.Option(min=0.0, help="By how much more is clicked there.")] = 0.5,
+    lost: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the new variant's units lost there.")] = 0.15,
     seed: Annotated[int, typer.Option(min=0, help="Of units and what they do.")] = 1,
     as_json: Json = False,
 ) -> None:

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 METRICS = ("click_rate", "purchase_rate", "revenue_per_unit")
 CONTROL, OTHER = "now", "new"
 UNLIKELY = 1e-3  # more false alarms than that often happen by chance mean that the bound is broken
-FOUND = 0.8  # of what is planted, at least
+FOUND = 0.9  # of what is planted, at least
 SINGLE_LOOK = 1.96  # standard errors that a test made for one look asks for
 
 
@@ -35,8 +35,8 @@ class Trial:
     units: int = 8000
     share: float = 0.5
     planted: int = 100
-    effect: float = 0.4
-    lost: float = 0.1
+    effect: float = 0.5
+    lost: float = 0.15
     seed: int = 1
 
     @property
