@@ -21,7 +21,8 @@ import msgspec
 
 from headrace.keys import DataDirError
 from headrace.settings import API_KEYS_FILE, Settings
-from serving.grant import DEFAULT_TENANT, Grant, Rate
+from schemas.tenant import DEFAULT_TENANT
+from serving.grant import Grant, Rate, rate_of
 from serving.scopes import SECRET, Scope
 
 logger = logging.getLogger(__name__)
@@ -50,9 +51,8 @@ class StoredKey(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields
 
     def grant(self) -> Grant:
         """Return what the key opens."""
-        rate = None if self.per_s is None else Rate(self.per_s, self.burst or max(1, math.ceil(self.per_s)))
         expires_at = math.inf if self.expires_at is None else self.expires_at
-        return Grant(self.sha256, frozenset(self.scopes), self.tenant, expires_at, rate)
+        return Grant(self.sha256, frozenset(self.scopes), self.tenant, expires_at, rate_of(self.per_s, self.burst))
 
 
 class _KeysFile(msgspec.Struct, forbid_unknown_fields=True):

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from headrace.schema import DOCUMENTS
 from headrace.settings import Settings
 from online.adapters.file_artifacts import FileArtifacts
-from online.connect import open_log, open_state, open_warehouse
-from online.dead_letters import DeadLetters
+from online.connect import ensure_database, open_log, open_state, open_warehouse
 from online.ports import EventLog, Unavailable
 from online.topics import SINGLE_TOPICS, USER_TOPICS
 
@@ -32,8 +31,6 @@ T = TypeVar("T")
 START_PATIENCE_S = 60.0
 TICK_S = 1.0  # between looks whether a model is due to be published
 LEASE_TIMEOUT_S = 1.0
-API_TIMEOUT_S = 0.25  # of an append: after it, events go to the spool
-CATCH_UP_S = 20.0  # after it an API worker answers with what it has: the log may be away for long
 CONNECTIONS = 1024  # open at once; who sends many events must not keep out who asks for a slate
 READ_BYTES = 64 * 1024  # read ahead per connection
 
@@ -93,48 +90,10 @@ def run_api(settings: Settings, number: int) -> None:
     from granian.http import HTTP1Settings
     from granian.server.embed import Server
 
-    from headrace.api_keys import KeyRing
-    from online.adapters.usearch_index import UsearchIndex
-    from online.control.control import built_in
-    from online.core.item_table import ItemTable
-    from online.core.policy_document import policies_for
-    from online.vectors import read_vectors
-    from online.world import World
-    from serving.access import Access, House
-    from serving.app import create_app
-    from serving.edge import Edge
-    from serving.grant import DEFAULT_TENANT
-    from serving.worker import STATE_DEADLINE_S, Ports, Worker
+    from headrace.api import edge
 
-    log = open_log(settings.log)
-    partitions = patiently(lambda: create_topics(log, settings.partitions))
-    log.close()
-    spools = settings.data_dir / "spool"
-    spools.mkdir(mode=0o700, exist_ok=True)
-    ports = Ports(
-        open_log=partial(open_log, settings.log, timeout_s=API_TIMEOUT_S),
-        state=open_state(settings.state, timeout_s=STATE_DEADLINE_S),
-        artifacts=open_artifacts(settings),
-        dead_letters=DeadLetters(
-            log=open_log(settings.log), state=open_state(settings.state), holdout=settings.holdout
-        ),
-        open_vectors=lambda artifact: read_vectors(artifact, UsearchIndex.view),
-        spool_directory=spools,
-        partitions=partitions,
-        name=f"api-{number}",
-        member=f"api-{number}@{socket.gethostname()}:{os.getpid()}",
-        holdout=settings.holdout,
-        open_warehouse=partial(open_warehouse, settings.warehouse) if settings.warehouse else None,
-    )
-    policies = policies_for(settings.values, settings.new_items)
-    worker = Worker(ports, World(ItemTable(partitions), control=built_in(policies)))
-    worker.start(ready_within_s=CATCH_UP_S)  # before it listens: others may serve the same port meanwhile
-    app = create_app(worker)
-    house = House(app, user_token_key=settings.user_token_key.encode())
-    origins = settings.allowed_origins
-    access = Access({DEFAULT_TENANT: house}, KeyRing(settings), allowed_origins=origins, processes=settings.api_workers)
     server = Server(
-        Edge([app], access, allowed_origins=origins),
+        edge(settings, number),
         address=settings.host,
         port=settings.port,
         interface=Interfaces.ASGI,
@@ -183,6 +142,7 @@ def run_record_flow(settings: Settings, member: str) -> None:
 
     log, state = open_log(settings.log), open_state(settings.state)
     partitions = patiently(lambda: create_topics(log, settings.partitions))
+    patiently(lambda: ensure_database(settings.warehouse))
     record = RecordView(state=state, log=log, warehouse=open_warehouse(settings.warehouse), partitions=partitions)
     retention = Retention(
         log=log,

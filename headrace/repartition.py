@@ -28,6 +28,7 @@ from headrace.probe import require_answers, require_data_dir
 from headrace.settings import Settings, SettingsError
 from headrace.supervisor import Supervisor
 from headrace.system import FLOWS, plan
+from headrace.tenants import chosen
 from online.connect import open_log, open_state
 from online.core.checkpoint import by_topic
 from online.core.join import JOIN_VIEW, OPEN_SLATE, SLATES, WATERMARK
@@ -67,14 +68,13 @@ def repartition(settings: Settings, partitions: int, *, progress: Callable[[str]
     system = plan(settings, flows=(), api=False, warehouse=False)
     with ExitStack() as stack:
         stack.enter_context(Supervisor(system.services, system.settings.data_dir))
-        log, state = open_log(system.settings.log), open_state(system.settings.state)
+        theirs = chosen(system.settings)
+        log, state = open_log(theirs.log), open_state(theirs.state)
         stack.callback(log.close)
         stack.callback(state.close)
         require_stopped(state)
-        ship(system.settings.data_dir / "spool", log)
-        growth = Growth(
-            log, state, partial(open_log, system.settings.log), partitions, window_s=settings.click_window_s
-        )
+        ship(theirs.data_dir / "spool", log)
+        growth = Growth(log, state, partial(open_log, theirs.log), partitions, window_s=settings.click_window_s)
         return asdict(growth.run(progress))
 
 

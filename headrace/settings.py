@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from online.adapters.pulsar_url import PULSAR_SCHEMES, parse_pulsar_url
 from online.core.value import Value
+from schemas.tenant import DEFAULT_TENANT, TenantName
 
 API_KEYS_FILE = "api-keys.json"  # in the data directory; see `headrace keys`
 MIN_SECRET = 32  # characters
@@ -26,8 +35,28 @@ _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 _OUTCOMES = frozenset(field.name for field in fields(Value))
 
 
+def _hard_to_guess(secret: str) -> str:
+    if secret and len(secret) < MIN_SECRET:
+        msg = f"a secret has at least {MIN_SECRET} characters"
+        raise ValueError(msg)
+    return secret
+
+
+Secret = Annotated[str, AfterValidator(_hard_to_guess)]
+
+
 class SettingsError(Exception):
     """The settings do not fit; the message is one line that says what to do."""
+
+
+class Tenant(BaseModel):
+    """What is said of a tenant: how many requests a second all its keys have together, and how many at once."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    per_s: Annotated[float, Field(gt=0)] | None = None
+    burst: Annotated[int, Field(ge=1)] | None = None
+    user_token_key: Secret = ""
 
 
 class Settings(BaseSettings):
@@ -58,12 +87,16 @@ class Settings(BaseSettings):
     publishable_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Keys that web pages hold: they open events, merges and slates only"
     )
-    user_token_key: str = Field(
+    user_token_key: Secret = Field(
         default="", description="Signs the tokens without which pages act for no user; empty: pages act for anybody"
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins whose pages may read the answers, as https://shop.example"
     )
+    tenants: Annotated[dict[TenantName, Tenant], NoDecode] = Field(
+        default={}, description="Tenants beside the default one, each with its limit and user_token_key, as JSON"
+    )
+    tenant: TenantName = Field(default=DEFAULT_TENANT, description="Whose data a command is about")
     click_window_s: Annotated[float, Field(gt=0)] = Field(
         default=1800.0, description="Seconds of event time after which a slate's outcomes are learned"
     )
@@ -88,13 +121,15 @@ class Settings(BaseSettings):
             return value
         return tuple(key for key in (part.strip() for part in value.split(",")) if key)
 
+    @field_validator("tenants", mode="before")
+    @classmethod
+    def _by_name(cls, value: object) -> object:
+        return _parsed(value)
+
     @field_validator("values", "new_items", mode="before")
     @classmethod
     def _by_surface(cls, value: object) -> object:
-        try:
-            given = json.loads(value) if isinstance(value, str) else value
-        except ValueError as error:
-            raise ValueError(f"it is no JSON: {error}") from None
+        given = _parsed(value)
         worths = given.values() if isinstance(given, dict) else ()
         unknown = sorted({name for worth in worths if isinstance(worth, dict) for name in worth} - _OUTCOMES)
         if unknown:
@@ -136,18 +171,17 @@ class Settings(BaseSettings):
                 raise ValueError(msg)
         return origins
 
-    @field_validator("user_token_key")
-    @classmethod
-    def _is_hard_to_guess(cls, secret: str) -> str:
-        if secret and len(secret) < MIN_SECRET:
-            msg = f"a secret has at least {MIN_SECRET} characters"
-            raise ValueError(msg)
-        return secret
-
     @model_validator(mode="after")
     def _keeps_what_pages_hold_apart(self) -> Self:
         if self.publishable_keys and (not self.api_keys or {*self.api_keys} & {*self.publishable_keys}):
             msg = "HEADRACE_PUBLISHABLE_KEYS needs HEADRACE_API_KEYS, and none of them"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _knows_the_tenant(self) -> Self:
+        if self.tenant not in (DEFAULT_TENANT, *self.tenants):
+            msg = f"HEADRACE_TENANT is one of HEADRACE_TENANTS: {', '.join(sorted({DEFAULT_TENANT, *self.tenants}))}"
             raise ValueError(msg)
         return self
 
@@ -185,6 +219,8 @@ class Settings(BaseSettings):
         document["publishable_keys"] = len(self.publishable_keys)
         for name in ("pulsar_token", "user_token_key"):
             document[name] = "***" if document[name] else ""
+        for tenant in document["tenants"].values():
+            tenant["user_token_key"] = "***" if tenant["user_token_key"] else ""
         return document
 
 
@@ -217,6 +253,8 @@ def own_settings(data_dir: Path, port: int, click_window_s: float | None = None,
         warehouse="",
         api_keys=(),
         publishable_keys=(),
+        tenants={},
+        tenant=DEFAULT_TENANT,
         click_window_s=click_window_s,
         holdout=0.0,
     )
@@ -248,6 +286,14 @@ def without_secret(url: str) -> str:
         shown = [(name, "***" if name == "password" else value) for name, value in options]
         parts = parts._replace(query=urlencode(shown, safe="*"))
     return urlunsplit(parts)
+
+
+def _parsed(value: object) -> object:
+    """Return the value of a setting that is given as JSON."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(f"it is no JSON: {error}") from None
 
 
 def _digests(keys: tuple[str, ...]) -> frozenset[str]:

@@ -15,7 +15,9 @@ from headrace.lock import holder
 from headrace.probe import require_data_dir
 from headrace.settings import Settings, SettingsError
 from headrace.supervisor import Service, free_port
+from headrace.tenants import chosen, of_tenant
 from headrace.warehouse import service as warehouse_service
+from schemas.tenant import DEFAULT_TENANT
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # our own address is behind no proxy
 FLOWS = ("state", "learn", "index", "record", "canary")
@@ -41,7 +43,7 @@ def plan(settings: Settings, *, flows: tuple[str, ...] = FLOWS, api: bool = True
         DataDirError: the data directory cannot be used.
         ValkeyMissing: an embedded Valkey is needed and not there.
     """
-    filled = located(settings)
+    filled = _filled(settings)
     data_dir, keys = filled.data_dir, load_keys(filled.data_dir)
     services: list[Service] = []
     if not (settings.log and settings.state):
@@ -49,10 +51,12 @@ def plan(settings: Settings, *, flows: tuple[str, ...] = FLOWS, api: bool = True
     embedded_warehouse = _warehouse(data_dir, keys) if warehouse and not settings.warehouse else None
     if embedded_warehouse is not None:
         filled = filled.model_copy(update={"warehouse": embedded_warehouse[1]})
-    env = _process_environment(filled)
-    services += [
-        _flow(name, number, env) for name in flows for number in range(settings.state_flows if name == "state" else 1)
-    ]
+    env = _process_environment(filled.model_copy(update={"tenant": DEFAULT_TENANT}))
+    services += _flows(flows, settings.state_flows, env)
+    for tenant in sorted(settings.tenants.keys() - {DEFAULT_TENANT}):
+        theirs = of_tenant(filled, tenant)
+        theirs.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        services += _flows(flows, settings.state_flows, _process_environment(theirs), f"-{tenant}")
     if api:
         services += [_api(filled, number, env) for number in range(settings.api_workers)]
     if embedded_warehouse is not None:
@@ -61,11 +65,17 @@ def plan(settings: Settings, *, flows: tuple[str, ...] = FLOWS, api: bool = True
 
 
 def located(settings: Settings) -> Settings:
-    """Return the settings with the URLs of the embedded log and state store filled in; nothing is started.
+    """Return the settings with the URLs of the embedded log and state store filled in, as they are for the tenant.
+
+    Nothing is started.
 
     Raises:
         DataDirError: the data directory cannot be used.
     """
+    return chosen(_filled(settings))
+
+
+def _filled(settings: Settings) -> Settings:
     data_dir = prepare_data_dir(settings.data_dir)
     embedded = valkey.url(valkey.socket_path(data_dir), load_keys(data_dir).valkey)
     urls = {name: getattr(settings, name) or embedded for name in ("log", "state")}
@@ -78,13 +88,13 @@ def running(settings: Settings) -> Settings | None:
     Raises:
         DataDirError: the data directory cannot be used.
     """
-    filled = located(settings)
+    filled = _filled(settings)
     if holder(filled.data_dir) is None:
         return None
     if filled.warehouse:
-        return filled
+        return chosen(filled)
     url = warehouse_service.url(warehouse_service.known_port(filled.data_dir), load_keys(filled.data_dir).warehouse)
-    return filled.model_copy(update={"warehouse": url})
+    return chosen(filled.model_copy(update={"warehouse": url}))
 
 
 def joined(settings: Settings, *services: str) -> Settings:
@@ -96,7 +106,7 @@ def joined(settings: Settings, *services: str) -> Settings:
     """
     missing = [name for name in services if not getattr(settings, name)]
     if not missing:
-        return settings
+        return chosen(settings)
     require_data_dir(settings)
     if holder(prepare_data_dir(settings.data_dir)) is None:
         urls = ", ".join(f"HEADRACE_{name.upper()}" for name in missing)
@@ -131,10 +141,16 @@ def _process_environment(settings: Settings) -> dict[str, str]:
     return {**environment(settings), "OPENBLAS_NUM_THREADS": "1"}
 
 
-def _flow(name: str, number: int, env: dict[str, str]) -> Service:
+def _flows(names: tuple[str, ...], state_flows: int, env: dict[str, str], suffix: str = "") -> list[Service]:
+    return [
+        _flow(name, number, env, suffix) for name in names for number in range(state_flows if name == "state" else 1)
+    ]
+
+
+def _flow(name: str, number: int, env: dict[str, str], suffix: str) -> Service:
     argv = [sys.executable, "-m", "headrace", "flow", name, "--number", str(number)]
-    suffix = f"-{number}" if number else ""
-    return Service(name=f"flow-{name}{suffix}", argv=argv, ready=lambda: True, env=env)
+    nth = f"-{number}" if number else ""
+    return Service(name=f"flow-{name}{suffix}{nth}", argv=argv, ready=lambda: True, env=env)
 
 
 def _api(settings: Settings, number: int, env: dict[str, str]) -> Service:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from contextlib import closing
+from urllib.parse import urlsplit, urlunsplit
 
 from online.adapters.pulsar_url import PULSAR_SCHEMES
-from online.ports import EventLog, StateStore, Warehouse
+from online.ports import EventLog, StateStore, Warehouse, WarehouseError
 
+_UNKNOWN_DATABASE = 81  # of ClickHouse's errors
 _REDIS = ("redis", "rediss", "unix")
 
 
@@ -58,3 +60,22 @@ def open_warehouse(url: str) -> Warehouse:
 
         return ClickHouse(url)
     raise BadUrl(f"no warehouse speaks {scheme or url!r}: use http:// or https://")
+
+
+def ensure_database(url: str) -> None:
+    """Create the database that the URL of a warehouse names, unless it is there.
+
+    Raises:
+        Unavailable: the warehouse does not answer.
+        WarehouseError: it is not there, and may not be created.
+    """
+    with closing(open_warehouse(url)) as warehouse:
+        try:
+            warehouse.query("SELECT 1")
+            return
+        except WarehouseError as error:
+            if error.code != _UNKNOWN_DATABASE:
+                raise
+    parts = urlsplit(url)
+    with closing(open_warehouse(urlunsplit(parts._replace(path="/default")))) as warehouse:
+        warehouse.execute(f"CREATE DATABASE IF NOT EXISTS `{parts.path.strip('/')}`")

@@ -13,7 +13,9 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .grant import DEFAULT_TENANT, Grant, Grants, Rate
+from schemas.tenant import DEFAULT_TENANT
+
+from .grant import Grant, Grants, Rate
 from .origin import require_local
 from .problem import Problem, problem_response
 from .rate_limit import RateLimits, Verdict
@@ -25,12 +27,14 @@ from .user_token import BadToken, verified
 class House:
     """One tenant: the application that answers it, the limit of all its keys, and the secret of its user tokens.
 
-    With a secret, pages act in the name of users only as far as a token says so.
+    With a secret, pages act in the name of users only as far as a token says so. A process is ready once all tenants
+    are.
     """
 
     app: ASGIApp
     rate: Rate | None = None
     user_token_key: bytes = b""
+    is_ready: Callable[[], bool] = lambda: True
 
 
 class Access:
@@ -71,6 +75,8 @@ class Access:
         grants, needed = self._grants(), scopes_of(scope["method"], scope["path"])
         try:
             _require_readable_path(scope)
+            if scope["path"] == "/health/ready":
+                self._require_all_ready()
             if grants is None and needed:
                 require_local(scope, self._allowed_origins)
             elif grants is not None and needed:
@@ -85,6 +91,11 @@ class Access:
             await problem_response(refusal)(scope, receive, _telling(verdicts, send))
             return
         await house.app(scope, receive, _telling(verdicts, send))
+
+    def _require_all_ready(self) -> None:
+        """Raise the 503 problem while a tenant beside the default one, which answers for itself, is not ready."""
+        if not all(house.is_ready() for tenant, house in self._houses.items() if tenant != DEFAULT_TENANT):
+            raise Problem(503, "catching_up", "a tenant of this worker has not caught up with its log")
 
     def _house(self, tenant: str) -> House:
         house = self._houses.get(tenant)

@@ -17,7 +17,7 @@ from online.dead_letters import MOST_DECIDED, PAGE, DeadLetters, Decided, Filter
 from online.ports import Unavailable
 from schemas.fields import Document, Edge, EpochSeconds, Id
 
-from .body import JSON, parse, read_body, takes, who
+from .body import JSON, PathId, parse, read_body, takes, who
 from .problem import RETRY_AFTER_S, Problem, ProblemOut, invalid
 
 SHOWN_ERRORS = 100
@@ -108,7 +108,7 @@ def _add_reads(routes: APIRouter, letters: DeadLetters) -> None:
         return _json({"letters": found, "next_cursor": page.cursor})
 
     @routes.get("/v1/dead-letters/{letter_id}", responses=PROBLEMS)
-    async def show_letter(letter_id: str) -> Response:
+    async def show_letter(letter_id: PathId) -> Response:
         """Return a dead letter with its original bytes, as text or in base64."""
         letter, payload = await _answered(lambda: letters.show(letter_id))
         return _json({**described(letter_id, letter), **readable(payload)})
@@ -132,7 +132,7 @@ def _add_verdicts(routes: APIRouter, letters: DeadLetters) -> None:
     @routes.post(
         "/v1/dead-letters/{letter_id}:redrive", status_code=202, responses=PROBLEMS, openapi_extra=takes(RedriveIn)
     )
-    async def redrive(letter_id: str, request: Request) -> Response:
+    async def redrive(letter_id: PathId, request: Request) -> Response:
         """Redrive a letter, as it is or edited. An event keeps its id and time of receipt, and counts once."""
         asked = parse(RedriveIn, await read_body(request) or b"{}")
         edited = None if asked.payload is None else msgspec.json.encode(asked.payload)
@@ -142,7 +142,7 @@ def _add_verdicts(routes: APIRouter, letters: DeadLetters) -> None:
     @routes.post(
         "/v1/dead-letters/{letter_id}:discard", status_code=202, responses=PROBLEMS, openapi_extra=takes(DiscardIn)
     )
-    async def discard(letter_id: str, request: Request) -> Response:
+    async def discard(letter_id: PathId, request: Request) -> Response:
         """Discard a letter; the archive keeps it."""
         asked = parse(DiscardIn, await read_body(request))
         by = who(request)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .scopes import SECRET, Scopes
+from schemas.tenant import DEFAULT_TENANT
 
-DEFAULT_TENANT = "default"
+from .scopes import SECRET, Scopes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,15 @@ class Rate:
         Rate(per_s=25.0, burst=50)
         """
         return Rate(self.per_s / of, max(1, self.burst // of))
+
+
+def rate_of(per_s: float | None, burst: int | None) -> Rate | None:
+    """Return a limit, by default with a burst of what a second brings; None where there is none.
+
+    >>> rate_of(2.5, None), rate_of(None, None)
+    (Rate(per_s=2.5, burst=3), None)
+    """
+    return None if per_s is None else Rate(per_s, burst or max(1, math.ceil(per_s)))
 
 
 @dataclass(frozen=True, slots=True)

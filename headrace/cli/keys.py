@@ -36,13 +36,12 @@ def create(
         headrace keys create shop-pages --scope page --rate 500 --burst 1000
         headrace keys create ops --scope admin --expires 90d --json
     """
-    import math
     import time
 
     from headrace.api_keys import create_key, parse_scopes
     from headrace.keys import prepare_data_dir
     from headrace.settings import load_settings
-    from serving.grant import Rate
+    from serving.grant import rate_of
 
     try:
         scopes = parse_scopes(scope)
@@ -58,7 +57,7 @@ def create(
         now=now,
         tenant=tenant,
         expires_at=_moment(expires, now) if expires else None,
-        rate=None if rate is None else Rate(rate, burst or max(1, math.ceil(rate))),
+        rate=rate_of(rate, burst),
     )
     document = {"key": key, **_described(stored)}
     print_json(document) if as_json else print_table(document)

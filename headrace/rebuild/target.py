@@ -16,6 +16,7 @@ from headrace.rebuild.dead import Living, dead_positions
 from headrace.settings import Settings
 from headrace.supervisor import Supervisor
 from headrace.system import plan, running
+from headrace.tenants import chosen
 from online.connect import open_log, open_state, open_warehouse
 from online.core.catalogue import CATALOGUE_VIEW, ITEM_DOCUMENT, CatalogueFold
 from online.core.checkpoint import Checkpoint, decode_checkpoint
@@ -93,7 +94,7 @@ def opened(settings: Settings) -> Iterator[tuple[Ports, int]]:
         if filled is None:
             system = plan(settings, flows=(), api=False)
             stack.enter_context(Supervisor(system.services, system.settings.data_dir))
-            filled = system.settings
+            filled = chosen(system.settings)
         log, state, warehouse = open_log(filled.log), open_state(filled.state), open_warehouse(filled.warehouse)
         for port in (log, state, warehouse):
             stack.callback(port.close)

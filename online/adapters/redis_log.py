@@ -9,7 +9,7 @@ import msgspec
 
 from online.ports import START, Batch, Extent, LogError, Message, Position
 
-from .redis_client import KEY_PREFIX, answering, connect
+from .redis_client import answering, connect, key_prefix
 
 ENTRY_MESSAGES = 500  # most messages in one stream entry
 MAX_SEQ = 2**64 - 1
@@ -50,36 +50,36 @@ return new
 
 
 class RedisLog:
-    """Topics as streams `hr:{p}:log:<topic>`.
+    """Topics as streams `hr:{p}:log:<topic>`; with a namespace, `hr@<namespace>:…`.
 
     A position is `<ms>-<seq>.<index in the entry>`, zero-padded so that positions sort in log order; the index of
     an entry's last message is `LAST`, which tells that the entry is read.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
-        self._redis = connect(url, timeout_s)
+        self._redis, self._prefix = connect(url, timeout_s), key_prefix(url)
         self._timeout_s = timeout_s
         self._per_entry = float(ENTRY_MESSAGES)  # messages in an entry of the last read: sizes the next
 
     def create(self, topic: str, partitions: int, document: type[msgspec.Struct] | None = None) -> int:
         with answering():
-            self._redis.setnx(_topic(topic), partitions)
+            self._redis.setnx(self._topic(topic), partitions)
         return self.partitions(topic)
 
     def partitions(self, topic: str) -> int:
         with answering():
-            return int(cast(bytes | None, self._redis.get(_topic(topic))) or 0)
+            return int(cast(bytes | None, self._redis.get(self._topic(topic))) or 0)
 
     def grow(self, topic: str, partitions: int) -> None:
         with answering():
-            self._redis.eval(_GROW, 1, _topic(topic), partitions)
+            self._redis.eval(_GROW, 1, self._topic(topic), partitions)
 
     def append(self, topic: str, messages: Sequence[tuple[int, bytes]]) -> list[Position]:
         chunks = _chunks(messages)
         with answering():
             pipe = self._redis.pipeline(transaction=False)
             for partition, indexes in chunks:
-                keys = _stream(topic, partition), _counter(topic, partition)
+                keys = self._stream(topic, partition), self._counter(topic, partition)
                 pipe.eval(_APPEND, len(keys), *keys, *[messages[i][1] for i in indexes])
             ids = pipe.execute()
         positions = [START] * len(messages)
@@ -95,12 +95,12 @@ class RedisLog:
         with answering():
             pipe = self._redis.pipeline(transaction=False)
             for partition, pairs in arguments.items():
-                keys = _stream(topic, partition), _counter(topic, partition), _offsets(topic, partition)
+                keys = self._stream(topic, partition), self._counter(topic, partition), self._offsets(topic, partition)
                 pipe.eval(_APPEND_FROM, len(keys), *keys, source, ENTRY_MESSAGES, *pairs)
             return sum(pipe.execute())
 
     def read(self, after: Mapping[tuple[str, int], Position], *, max_messages: int, wait_s: float) -> list[Batch]:
-        keys = {_stream(*key).encode(): key for key in after}
+        keys = {self._stream(*key).encode(): key for key in after}
         streams: dict[Any, Any] = {k: _resume_id(after[key]) for k, key in keys.items()}
         wait_ms = max(1, int(min(wait_s, self._timeout_s / 2) * 1000)) if wait_s > 0 else None
         count = max(1, int(max_messages / self._per_entry))
@@ -116,7 +116,7 @@ class RedisLog:
         return batches
 
     def extent(self, topic: str, partition: int) -> Extent:
-        stream = _stream(topic, partition)
+        stream = self._stream(topic, partition)
         with answering():
             pipe = self._redis.pipeline(transaction=True)
             pipe.xrange(stream, count=1)
@@ -130,8 +130,8 @@ class RedisLog:
     def behind(self, topic: str, partition: int, position: Position) -> int:
         with answering():
             pipe = self._redis.pipeline(transaction=True)
-            pipe.get(_counter(topic, partition))
-            pipe.xrange(_stream(topic, partition), min="-" if position == START else _entry(position), count=1)
+            pipe.get(self._counter(topic, partition))
+            pipe.xrange(self._stream(topic, partition), min="-" if position == START else _entry(position), count=1)
             appended, entries = pipe.execute()
         if not entries:
             return 0
@@ -149,26 +149,22 @@ class RedisLog:
     def trim(self, topic: str, partition: int, through: Position) -> None:
         if through != START:
             with answering():
-                self._redis.xtrim(_stream(topic, partition), minid=_entry(through), approximate=False)
+                self._redis.xtrim(self._stream(topic, partition), minid=_entry(through), approximate=False)
 
     def close(self) -> None:
         self._redis.close()
 
+    def _topic(self, topic: str) -> str:
+        return f"{self._prefix}:topic:{topic}"
 
-def _topic(topic: str) -> str:
-    return f"{KEY_PREFIX}:topic:{topic}"
+    def _stream(self, topic: str, partition: int) -> str:
+        return f"{self._prefix}:{{{partition}}}:log:{topic}"
 
+    def _counter(self, topic: str, partition: int) -> str:
+        return f"{self._prefix}:{{{partition}}}:appended:{topic}"
 
-def _stream(topic: str, partition: int) -> str:
-    return f"{KEY_PREFIX}:{{{partition}}}:log:{topic}"
-
-
-def _counter(topic: str, partition: int) -> str:
-    return f"{KEY_PREFIX}:{{{partition}}}:appended:{topic}"
-
-
-def _offsets(topic: str, partition: int) -> str:
-    return f"{KEY_PREFIX}:{{{partition}}}:forwarded:{topic}"
+    def _offsets(self, topic: str, partition: int) -> str:
+        return f"{self._prefix}:{{{partition}}}:forwarded:{topic}"
 
 
 def _chunks(messages: Sequence[tuple[int, bytes]]) -> list[tuple[int, list[int]]]:

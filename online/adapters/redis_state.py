@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from online.ports import Claim, Fenced, Perishable
 
-from .redis_client import KEY_PREFIX, answering, connect
+from .redis_client import answering, connect, key_prefix
 
 # One round trip: check the owner, then write. Each family's arguments are how many of them set for ever, how many for
 # ARGV[3] seconds, and how many delete. A server that cannot write says so at the first command, so that nothing is
@@ -96,51 +96,54 @@ _NOTHING = Perishable(0, ())
 
 
 class RedisState:
-    """Records in hashes `hr:{p}:state:<family>`; the tag `{p}` keeps a commit on one cluster slot."""
+    """Records in hashes `hr:{p}:state:<family>`; the tag `{p}` keeps a commit on one cluster slot.
+
+    With a namespace they are `hr@<namespace>:…`.
+    """
 
     def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
-        self._redis = connect(url, timeout_s)
+        self._redis, self._prefix = connect(url, timeout_s), key_prefix(url)
         self._forgets: bool | None = None  # not asked yet
 
     def get(self, partition: int, family: str, key: str) -> bytes | None:
         with answering():
-            return cast("bytes | None", self._redis.hget(_family(partition, family), key))
+            return cast("bytes | None", self._redis.hget(self._family(partition, family), key))
 
     def get_many(self, partition: int, family: str, keys: Sequence[str]) -> list[bytes | None]:
         if not keys:
             return []
         with answering():
-            return cast("list[bytes | None]", self._redis.hmget(_family(partition, family), list(keys)))
+            return cast("list[bytes | None]", self._redis.hmget(self._family(partition, family), list(keys)))
 
     def get_across(self, partitions: Sequence[int], family: str, keys: Sequence[str]) -> list[bytes | None]:
         with answering():
             pipe = self._redis.pipeline(transaction=False)
             for partition, key in zip(partitions, keys, strict=True):
-                pipe.hget(_family(partition, family), key)
+                pipe.hget(self._family(partition, family), key)
             return cast("list[bytes | None]", pipe.execute())
 
     def scan(self, partition: int, family: str) -> Iterator[tuple[str, bytes]]:
         with answering():
-            for key, value in self._redis.hscan_iter(_family(partition, family), count=1000):
+            for key, value in self._redis.hscan_iter(self._family(partition, family), count=1000):
                 yield key.decode(), value
 
     def claim(self, view: str, partition: int) -> Claim:
         with answering():
             pipe = self._redis.pipeline(transaction=True)
-            pipe.incr(_generation(view, partition))
-            pipe.get(_checkpoint(view, partition))
+            pipe.incr(self._generation(view, partition))
+            pipe.get(self._checkpoint(view, partition))
             generation, checkpoint = pipe.execute()
         return Claim(int(generation), checkpoint)
 
     def lease(self, group: str, member: str, partitions: Collection[int], ttl_s: float) -> dict[str, frozenset[int]]:
         with answering():
             members: Any = self._redis.eval(
-                _LEASE, 1, _leases(group), member, int(ttl_s * 1000), *(str(partition) for partition in partitions)
+                _LEASE, 1, self._leases(group), member, int(ttl_s * 1000), *(str(partition) for partition in partitions)
             )
         return {name.decode(): frozenset(map(int, held.split())) for name, held in members}
 
     def roster(self, group: str) -> dict[str, frozenset[int]]:
-        now, members = self._standing(_leases(group))
+        now, members = self._standing(self._leases(group))
         found = {}
         for name, lease in members.items():
             ends, *held = map(int, lease.split())
@@ -150,11 +153,11 @@ class RedisState:
 
     def announce(self, group: str, member: str, payload: bytes, ttl_s: float) -> dict[str, bytes]:
         with answering():
-            said: Any = self._redis.eval(_ANNOUNCE, 1, _announced(group), member, payload, int(ttl_s * 1000))
+            said: Any = self._redis.eval(_ANNOUNCE, 1, self._announced(group), member, payload, int(ttl_s * 1000))
         return {name.decode(): payload for name, payload in said}
 
     def announced(self, group: str) -> dict[str, bytes]:
-        now, members = self._standing(_announced(group))
+        now, members = self._standing(self._announced(group))
         said = ((name, *value.split(b" ", 1)) for name, value in members.items())
         return {name.decode(): payload for name, ends, payload in said if int(ends) > now}
 
@@ -170,13 +173,13 @@ class RedisState:
     def leave(self, group: str, member: str) -> None:
         with answering():
             pipe = self._redis.pipeline(transaction=False)
-            pipe.hdel(_leases(group), member)
-            pipe.hdel(_announced(group), member)
+            pipe.hdel(self._leases(group), member)
+            pipe.hdel(self._announced(group), member)
             pipe.execute()
 
     def checkpoint(self, view: str, partition: int) -> bytes | None:
         with answering():
-            return cast("bytes | None", self._redis.get(_checkpoint(view, partition)))
+            return cast("bytes | None", self._redis.get(self._checkpoint(view, partition)))
 
     def commit(
         self,
@@ -188,10 +191,10 @@ class RedisState:
         perishable: Mapping[str, Perishable] | None = None,
     ) -> None:
         passing = perishable if perishable and self.forgets() else {}
-        keys = [_generation(view, partition), _checkpoint(view, partition)]
+        keys = [self._generation(view, partition), self._checkpoint(view, partition)]
         arguments: list[str | bytes | int] = [generation, checkpoint]
         for family, records in writes.items():
-            keys.append(_family(partition, family))
+            keys.append(self._family(partition, family))
             arguments += _changes(records, passing.get(family, _NOTHING))
         with answering():
             is_owner = self._redis.eval(_COMMIT, len(keys), *keys, *arguments)
@@ -206,9 +209,9 @@ class RedisState:
         return self._forgets
 
     def swap(self, view: str, partition: int, generation: int, families: Mapping[str, str], checkpoint: bytes) -> None:
-        keys = [_generation(view, partition), _checkpoint(view, partition)]
+        keys = [self._generation(view, partition), self._checkpoint(view, partition)]
         for live, other in families.items():
-            keys += (_family(partition, name) for name in (live, other, f"{live}~swap"))
+            keys += (self._family(partition, name) for name in (live, other, f"{live}~swap"))
         with answering():
             is_owner = self._redis.eval(_SWAP, len(keys), *keys, generation, checkpoint)
         if not is_owner:
@@ -216,16 +219,31 @@ class RedisState:
 
     def drop(self, view: str, partition: int, families: Sequence[str]) -> None:
         with answering():
-            self._redis.unlink(*(_family(partition, f) for f in families), _checkpoint(view, partition))
+            self._redis.unlink(*(self._family(partition, f) for f in families), self._checkpoint(view, partition))
 
     def footprint(self, partition: int, family: str) -> tuple[int, int]:
-        key = _family(partition, family)
+        key = self._family(partition, family)
         with answering():
             size: Any = self._redis.memory_usage(key, samples=100)
             return self._redis.hlen(key), int(size or 0)
 
     def close(self) -> None:
         self._redis.close()
+
+    def _family(self, partition: int, family: str) -> str:
+        return f"{self._prefix}:{{{partition}}}:state:{family}"
+
+    def _leases(self, group: str) -> str:
+        return f"{self._prefix}:leases:{group}"
+
+    def _announced(self, group: str) -> str:
+        return f"{self._prefix}:announced:{group}"
+
+    def _generation(self, view: str, partition: int) -> str:
+        return f"{self._prefix}:{{{partition}}}:generation:{view}"
+
+    def _checkpoint(self, view: str, partition: int) -> str:
+        return f"{self._prefix}:{{{partition}}}:checkpoint:{view}"
 
 
 def _changes(records: Mapping[str, bytes | None], perishable: Perishable) -> list[str | bytes | int]:
@@ -240,23 +258,3 @@ def _changes(records: Mapping[str, bytes | None], perishable: Perishable) -> lis
         else:
             (passing if name in perish else kept).extend((name, value))
     return [perishable.ttl_s, len(kept), *kept, len(passing), *passing, len(gone), *gone]
-
-
-def _family(partition: int, family: str) -> str:
-    return f"{KEY_PREFIX}:{{{partition}}}:state:{family}"
-
-
-def _leases(group: str) -> str:
-    return f"{KEY_PREFIX}:leases:{group}"
-
-
-def _announced(group: str) -> str:
-    return f"{KEY_PREFIX}:announced:{group}"
-
-
-def _generation(view: str, partition: int) -> str:
-    return f"{KEY_PREFIX}:{{{partition}}}:generation:{view}"
-
-
-def _checkpoint(view: str, partition: int) -> str:
-    return f"{KEY_PREFIX}:{{{partition}}}:checkpoint:{view}"

@@ -154,6 +154,13 @@ CORPUS: list[Hostile] = [
     post("a merge with half a character", '{"visitor_id":"\\ud800"}', path=f"/v1/users/{ECHO}:merge"),
     # addresses
     get("a path upwards", f"/v1/items/..%2f..%2f{ECHO}", 404),
+    get("a slash in a letter's id", f"/v1/dead-letters/{ECHO}%2fb", 404),
+    get("a slash in a slate's id", f"/v1/recommendations/{ECHO}%2fb%2f", 200),
+    get("a slash in a policy's id", f"/v1/policies/{ECHO}%2fb", 404),
+    get("a slash in a model's name", "/v1/models/a%2fb/versions/1", 404),
+    post("a slash in the id of a slate that was", "{}", 404, 409, 422, path=f"/v1/recommendations/{ECHO}%2f/next"),
+    post("a slash in a letter that is to be redriven", "{}", 404, path=f"/v1/dead-letters/{ECHO}%2fb:redrive"),
+    get("half of what stands for a slash", "/v1/items/%ED%B0%AF", 400),
     get("a file upwards", "/static-offline-docs/..%2f..%2f..%2f..%2fetc%2fpasswd", 404),
     get("a file upwards, encoded twice", "/static-offline-docs/%252e%252e%252fapp.py", 404),
     get("a file beside", f"/static-offline-docs/{ECHO}", 404),

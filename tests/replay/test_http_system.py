@@ -28,10 +28,11 @@ from replay.system import System
 from schemas.event import EventIn
 from schemas.item import ItemIn
 from schemas.slate import RecommendIn
+from schemas.tenant import DEFAULT_TENANT
 from serving.access import Access, House
 from serving.app import create_app
 from serving.edge import Edge
-from serving.grant import DEFAULT_TENANT, Grant
+from serving.grant import Grant
 from serving.worker import Ports, Worker
 
 PARTITIONS = 2

@@ -25,10 +25,11 @@ from online.ports import EventLog
 from online.vectors import read_vectors
 from online.world import World
 from schemas.slate import Slate, decode_slate
+from schemas.tenant import DEFAULT_TENANT
 from serving.access import Access, House
 from serving.app import create_app
 from serving.edge import Edge
-from serving.grant import DEFAULT_TENANT, Grant, Grants
+from serving.grant import Grant, Grants
 from serving.worker import Ports, Worker
 
 PARTITIONS = 2

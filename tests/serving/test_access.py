@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any
 
+import httpx
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Send
+from starlette.types import Scope as HttpScope
 
+from serving.access import Access, House
 from serving.grant import Grant, Rate
 from serving.scopes import Scope
 from serving.user_token import signed
@@ -229,3 +235,54 @@ def test_a_secret_key_acts_for_everybody(strict_client: Any) -> None:
     answer = strict_client.post("/v1/recommendations", json={"user_id": "7"}, headers={"X-API-Key": SECRET})
 
     assert answer.status_code == 200
+
+
+def tenant_app(name: str) -> Any:
+    async def app(scope: HttpScope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(name)(scope, receive, send)
+
+    return app
+
+
+@pytest.fixture
+def tenants() -> Callable[..., httpx.Response]:
+    """Ask an edge before two tenants, whose limits are of two and three requests; the second may not be ready."""
+    ready = {"is": True}
+    houses = {
+        "default": House(tenant_app("default"), rate=Rate(0.001, 2)),
+        "acme": House(tenant_app("acme"), rate=Rate(0.001, 3), is_ready=lambda: ready["is"]),
+    }
+    grants = {one.digest: one for one in (grant("d", "read"), *(grant(k, "read", tenant="acme") for k in ("a1", "a2")))}
+    access = Access(houses, lambda: grants)
+
+    def ask(key: str, path: str = "/metrics", is_ready: bool = True) -> httpx.Response:
+        ready["is"] = is_ready
+
+        async def answered() -> httpx.Response:
+            transport = httpx.ASGITransport(access)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+                return await client.get(path, headers={"X-API-Key": key})
+
+        return asyncio.run(answered())
+
+    return ask
+
+
+def test_a_key_leads_to_its_tenant(tenants: Callable[..., httpx.Response]) -> None:
+    assert [tenants(key).text for key in ("d", "a1", "a2")] == ["default", "acme", "acme"]
+
+
+def test_a_limit_of_a_tenant_is_that_of_all_its_keys_and_of_no_other(tenants: Callable[..., httpx.Response]) -> None:
+    answers = [tenants(key) for key in ("a1", "a2", "a1", "a2")]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert [answer.headers["ratelimit-remaining"] for answer in answers] == ["2", "1", "0", "0"]
+    assert tenants("d").status_code == 200
+
+
+def test_a_process_is_ready_once_all_its_tenants_are(tenants: Callable[..., httpx.Response]) -> None:
+    waiting = tenants("", "/health/ready", is_ready=False)
+
+    assert (waiting.status_code, waiting.json()["code"]) == (503, "catching_up")
+    assert tenants("", "/health/live", is_ready=False).status_code == 200
+    assert tenants("", "/health/ready").status_code == 200
