@@ -56,7 +56,7 @@ def test_the_report_counts_records_and_what_is_still_to_fold(
     assert found["lag"]["state"] == [sum(at == p for at, _ in messages[40:]) for p in range(PARTITIONS)]
     assert sum(found["lag"]["join"]) == 61
     assert found["lag"]["catalogue"] == 0
-    assert found["flows"] == {"state": {"host:7": [0, 2]}, "learn": {}, "index": {}, "record": {}}
+    assert found["flows"] == {"state": {"host:7": [0, 2]}, "learn": {}, "index": {}, "record": {}, "canary": {}}
     assert found["recorded"] == {EVENTS: "2", "users": "9"}  # the oldest of the partitions
 
 
