@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import closing
 from typing import TypeVar
@@ -11,6 +12,8 @@ from online.ports import Unavailable, Warehouse, WarehouseError
 
 from .problem import Problem
 from .worker import Worker
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -32,4 +35,6 @@ async def from_warehouse(worker: Worker, read: Callable[[Warehouse], T]) -> T:
     try:
         return await asyncio.to_thread(answered)
     except (Unavailable, WarehouseError) as error:
-        raise Problem(503, "warehouse_away", f"the warehouse does not answer: {error}") from None
+        logger.warning("the warehouse: %s", error)  # its words may be long, and repeat what was asked
+        detail = "the warehouse does not answer, or refuses; try again later"
+        raise Problem(503, "warehouse_away", detail) from None

@@ -23,17 +23,23 @@ from schemathesis.core.result import Ok
 MAX_PROBLEM = 4096
 EXAMPLES = 25  # of an operation in a row, before the next one has its turn
 TIMEOUT_S = 30.0
+REST_S = 1.0  # after an answer of 503
 SHOWN = 20
 
 
 @dataclass
 class Outcome:
-    """What came of it. `unsent` are requests that no client can put into HTTP; they count for nothing."""
+    """What came of it.
+
+    `unsent` are requests that no client can put into HTTP; they count for nothing. `again` were answered with 503, as
+    a busy machine's store misses a deadline of milliseconds, and sent once more: what then is 503 is a defect.
+    """
 
     requests: int = 0
     operations: int = 0
     by_status: dict[str, int] = field(default_factory=dict)
     unsent: int = 0
+    again: int = 0
     defects: int = 0  # 5xx, or no answer
     bad_problems: int = 0  # refusals that are no problem document, or a large one
     largest_problem: int = 0
@@ -96,6 +102,10 @@ class _Sender:
         what, began = f"{case.method} {case.path}", time.monotonic()
         try:
             answer = case.call(self.url, self.session, self.headers, timeout=TIMEOUT_S)
+            if answer.status_code == 503:
+                self.outcome.again += 1
+                time.sleep(REST_S)
+                answer = case.call(self.url, self.session, self.headers, timeout=TIMEOUT_S)
         except (requests.ConnectionError, requests.Timeout) as error:
             self.outcome.requests += 1
             self._tell("defects", f"{what}: no answer ({type(error).__name__})")

@@ -55,3 +55,24 @@ def test_an_api_that_breaks_the_promise_is_found_out(
 
     assert (outcome.requests, outcome.defects, outcome.bad_problems) == (20, defects, bad_problems)
     assert outcome.is_correct == (defects + bad_problems == 0)
+
+
+def test_an_answer_of_503_is_a_defect_when_it_comes_twice() -> None:
+    asked = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal asked
+        if scope["type"] != "http":
+            return
+        if scope["path"] == "/openapi.json":
+            await JSONResponse(DOCUMENT)(scope, receive, send)
+            return
+        asked += 1
+        status = 503 if asked in (2, 4, 5) else 404
+        await PlainTextResponse("x", status, media_type="application/problem+json")(scope, receive, send)
+
+    with pytest.MonkeyPatch.context() as patch, served(app) as url:
+        patch.setattr("headrace.verify.fuzz.REST_S", 0.0)
+        outcome = fuzz(url, requests=20, seed=1)
+
+    assert (outcome.again, outcome.defects, outcome.by_status) == (2, 1, {"404": 19, "503": 1})
