@@ -29,6 +29,7 @@ class UnknownPolicy(ValueError):
 def request_key(ask: AskIn) -> str | None:
     """Return the key of the user record the request reads; None for a session without a user.
 
+    >>> from schemas.slate import RecommendIn
     >>> request_key(RecommendIn(visitor_id="7"))
     'v7'
     """
@@ -53,6 +54,7 @@ def look_up(ask: AskIn, read: ReadRecords) -> Known:
     taken over the visitor's, the ranking uses the two together. Without a merge the user's record alone counts. The
     visitor id alone of a merged visitor leads to the user's record.
 
+    >>> from schemas.slate import RecommendIn
     >>> look_up(RecommendIn(visitor_id="7"), lambda keys: [UserRecord(position="5")]).record.position
     '5'
     """
