@@ -258,14 +258,20 @@ def test_what_a_store_did_not_take_is_announced_again_before_the_next_message(
 ) -> None:
     following.follower.start()
     eventually(lambda: following.follower.at_head.is_set() and following.contact.others())
-    monkeypatch.setattr(serving.follower, "WAIT_S", 3600.0)  # no message comes that would end it
+    log, read = following.log.port, following.log.port.read
+
+    def until_a_message(after: Any, *, max_messages: int, wait_s: float) -> Any:
+        is_short = wait_s <= serving.follower.UNHEARD_S
+        return read(after, max_messages=max_messages, wait_s=wait_s if is_short else 3600.0)
+
+    monkeypatch.setattr(log, "read", until_a_message)  # no message comes that would end the wait
     following.state.fail_times = 2
-    following.log.port.append(ITEMS, [(0, item("a"))])
-    last = following.log.port.extent(ITEMS, 0).last
+    log.append(ITEMS, [(0, item("a"))])
+    last = log.extent(ITEMS, 0).last
 
     try:
         eventually(lambda: following.state.fail_times == 0)
         eventually(lambda: following.contact.others()["api-0"][ITEMS] == last)
     finally:
-        monkeypatch.setattr(serving.follower, "WAIT_S", 0.02)
-        following.log.port.append(ITEMS, [(0, item("b"))])  # ends the wait
+        monkeypatch.setattr(log, "read", read)
+        log.append(ITEMS, [(0, item("b"))])  # ends the wait

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from served_app import served
 
-from headrace.process import API_TIMEOUT_S, create_topics
+from headrace.api import TIMEOUT_S
+from headrace.process import create_topics
 from headrace.verify.asking import Answer
 from headrace.verify.ladder import Figures, Outcome, figures, verify_ladder
 from headrace.verify.proxied import through
@@ -124,7 +125,7 @@ def recommender(
 def a_worker(log_url: str, state_url: str, directory: Path) -> Worker:
     state = open_state(state_url, timeout_s=STATE_DEADLINE_S)
     ports = Ports(
-        open_log=lambda: open_log(log_url, timeout_s=API_TIMEOUT_S),
+        open_log=lambda: open_log(log_url, timeout_s=TIMEOUT_S),
         state=state,
         artifacts=FileArtifacts(directory / "artifacts"),
         dead_letters=DeadLetters(log=open_log(log_url), state=state),
