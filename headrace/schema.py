@@ -16,6 +16,7 @@ from online.core.update import UPDATES, Update
 from schemas.control import ControlChange
 from schemas.erasure import Erased
 from schemas.event import EVENT_VERSION, Event, EventIn
+from schemas.explanation import ExplanationOut
 from schemas.export import JSON, MSGPACK, Document, Topic, asyncapi, edge_schema, rendered, struct_schema
 from schemas.identity import Absorb, Forwarded, Merge, MergeIn
 from schemas.item import Item, ItemIn
@@ -28,7 +29,7 @@ from schemas.user import User, UserIn
 BY_USER = "hash of the user key: user_id, else visitor_id"
 SINGLE = "nothing: one partition, one order"
 
-EDGE = (EventIn, ItemIn, UserIn, MergeIn, PreferencesIn, PreferencesOut, RecommendIn, SlateOut)
+EDGE = (EventIn, ItemIn, UserIn, MergeIn, PreferencesIn, PreferencesOut, RecommendIn, SlateOut, ExplanationOut)
 """Documents at the HTTP edge."""
 
 TOPICS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 import msgspec
@@ -200,7 +201,7 @@ class LoggedSlateOut(BaseModel):
     decision_id: str
     surface: str
     served_at: float
-    items: list[LoggedItem]
+    items: Sequence[LoggedItem]
     policy_id: str
     policy_version: int
     model_version: str
@@ -302,17 +303,24 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def sources_of(self, candidate: int) -> list[str]:
         """Return the names of the sources that found a candidate, in their order."""
-        bits = self._source_bits(candidate)
+        bits = _bits(self.sources, len(self.source_names), candidate)
         return [name for i, name in enumerate(self.source_names) if bits >> i & 1]
+
+    def rules_on(self, candidate: int) -> list[FiredRule]:
+        """Return the rules that are on a candidate."""
+        bits = _bits(self.rule_hits, len(self.rules), candidate)
+        return [rule for i, rule in enumerate(self.rules) if bits >> i & 1]
 
     def source_of(self, candidate: int) -> str | None:
         """Return the first of the sources that found a candidate, None for none."""
-        bits = self._source_bits(candidate)
+        bits = _bits(self.sources, len(self.source_names), candidate)
         return self.source_names[(bits & -bits).bit_length() - 1] if bits else None
 
-    def _source_bits(self, candidate: int) -> int:
-        width = (len(self.source_names) + 7) // 8
-        return int.from_bytes(self.sources[candidate * width : (candidate + 1) * width], "little")
+
+def _bits(sets: bytes, of: int, candidate: int) -> int:
+    """Return a candidate's bit set over so many members."""
+    width = (of + 7) // 8
+    return int.from_bytes(sets[candidate * width : (candidate + 1) * width], "little")
 
 
 encode_slate = msgspec.msgpack.Encoder().encode

@@ -25,6 +25,7 @@ from . import (
     dead_letters,
     events,
     experiments,
+    explanations,
     identity,
     listings,
     models,
@@ -59,6 +60,7 @@ def create_app(worker: Worker) -> FastAPI:
     for router in frequent:  # routes are tried in their order
         app.include_router(router)
     app.include_router(listings.router(worker))
+    app.include_router(explanations.router(worker))
     app.include_router(catalogue.router(worker))
     app.include_router(identity.router(worker))
     app.include_router(preferences.router(worker))

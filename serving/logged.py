@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from online.control.policy import POLICY
 from online.core.explain import reasons_of
+from online.core.ranker import Ranker
+from online.world import World
 from schemas.slate import Slate
 
 from .worker import Worker
@@ -31,13 +32,16 @@ def slots_of(slate: Slate) -> list[dict[str, Any]]:
     ]
 
 
-def logged(worker: Worker, slate: Slate) -> dict[str, Any]:
-    """Return a slate as it was answered; reasons only while the model that they follow from serves."""
+def ranker_that_serves(world: World, version: str) -> Ranker | None:
+    """Return the ranker of a version if it serves."""
+    return next((r for r in (world.ranker, *world.rankers.values()) if r.version == version), None)
+
+
+def logged(worker: Worker, slate: Slate, ranker: Ranker | None = None) -> dict[str, Any]:
+    """Return a slate as it was answered; reasons only with the ranker that they follow from, or while it serves."""
     items, world = slots_of(slate), worker.world.frozen()
-    policy = world.control.of(POLICY).get(slate.policy_id)
-    ranker = world.ranker if policy is None else world.ranker_of(policy)
-    is_same = ranker.version == slate.model_version
-    reasons = reasons_of(slate, world.table, ranker) if is_same else [None] * len(items)
+    ranker = ranker or ranker_that_serves(world, slate.model_version)
+    reasons = [None] * len(items) if ranker is None else reasons_of(slate, world.table, ranker)
     for item, reason in zip(items, reasons, strict=True):
         item["reason"] = reason
     return {

@@ -27,6 +27,7 @@ _PAGE: Scopes = frozenset({"page"})
 SCOPES: Mapping[str, Scopes] = {
     "POST /v1/recommendations": _READ | _PAGE,
     "GET /v1/recommendations/{user_id}": _READ,
+    "GET /v1/recommendations/{recommendation_id}/explain": _READ,
     "POST /v1/recommendations/{recommendation_id}/next": _READ | _PAGE,
     "POST /v1/rank": _READ,
     "GET /v1/items/{item_id}/similar": _READ,

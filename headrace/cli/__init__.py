@@ -26,6 +26,7 @@ def application() -> typer.Typer:
         past,
         prove,
         rollout,
+        slates,
     )
     from headrace.cli.app import app
 

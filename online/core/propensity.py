@@ -69,6 +69,26 @@ def uniform_shares(slate: Slate) -> NDArray[np.float64]:
     return shares
 
 
+def redundancies(slate: Slate) -> list[float]:
+    """Return how redundant each slot's item is to those known before it, 0 to 1; of what is pinned nothing is.
+
+    λ times this is taken off its utility, so that the draw weighs what is left.
+    """
+    groups = groups_of(slate)
+    return [
+        0.0 if chosen in known else float(_redundancy(groups, groups[[chosen]], known)[0])
+        for chosen, known in _slots(slate)
+    ]
+
+
+def _redundancy(groups: NDArray[np.int32], of: NDArray[np.int32], known: list[int]) -> NDArray[np.float64]:
+    """Return the share of category and brand that rows of groups (k, 2) have in common with the known, (k,)."""
+    chosen = groups[known] if known else np.full((1, 2), -1, np.int32)
+    same = (of[:, None, :] == chosen) & (chosen >= 0)  # (k, known, 2)
+    mean: NDArray[np.float64] = same.mean(axis=(1, 2))
+    return mean
+
+
 def _slots(slate: Slate) -> Iterator[tuple[int, list[int]]]:
     """Yield, per slot: the chosen candidate, and those known before it, pins from the start."""
     known = [candidate for candidate in slate.pins.values() if candidate in slate.slots]
@@ -93,9 +113,8 @@ def _open(slate: Slate, known: list[int]) -> NDArray[np.bool_]:
 
 def _mixture(slate: Slate, known: list[int], is_open: NDArray[np.bool_]) -> NDArray[np.float64]:
     groups = groups_of(slate)
-    chosen = groups[known] if known else np.full((1, 2), -1, np.int32)
-    same = (groups[is_open, None, :] == chosen) & (chosen >= 0)  # (open, known, 2)
-    exponents = (np.frombuffer(slate.utilities)[is_open] - slate.diversity * same.mean(axis=(1, 2))) / slate.tau
+    redundancy = _redundancy(groups, groups[is_open], known)
+    exponents = (np.frombuffer(slate.utilities)[is_open] - slate.diversity * redundancy) / slate.tau
     weights = np.exp(exponents - exponents.max())
     new = _mask(slate.pool)[is_open] if slate.pool else np.zeros(len(weights), bool)
     share = slate.pool_share if new.any() else 0.0

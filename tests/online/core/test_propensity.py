@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from online.core.policy import Limits, SlotPolicy, draw_slate
-from online.core.propensity import redrawn, slot_distributions, slot_policy, uniform_shares
+from online.core.propensity import redrawn, redundancies, slot_distributions, slot_policy, uniform_shares
 from schemas.slate import Slate, decode_slate, encode_slate
 
 
@@ -143,3 +143,11 @@ def test_what_a_record_denies_has_no_probability() -> None:
     slate.eligible = eligible.tobytes()
 
     assert slot_distributions(slate)[slate.slots.index(1), 1] == 0.0
+
+
+def test_redundancy_is_the_share_of_category_and_brand_that_the_slots_before_have_in_common() -> None:
+    policy = SlotPolicy(tau=0.01, epsilon=0.0, diversity=0.0)
+    groups = [[0, 0], [0, 0], [0, 1], [-1, -1]]
+
+    assert redundancies(drawn([4.0, 3.0, 2.0, 1.0], 4, policy, groups=groups)) == [0.0, 1.0, 0.5, 0.0]
+    assert redundancies(drawn([4.0, 3.0, 2.0, 1.0], 2, policy, groups=groups, pins={1: 1})) == [1.0, 0.0]
