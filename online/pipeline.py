@@ -15,7 +15,7 @@ from online.core.canary import NO_ARM, Arm
 from online.core.controls import NO_CONTROLS
 from online.core.features import INDEX, NAMES, Retrieved, Scene, gather
 from online.core.leaning import leaning
-from online.core.policy import SlotPolicy, draw_slate, most_slots
+from online.core.policy import Limits, SlotPolicy, draw_slate, most_slots, one_of_each, together
 from online.core.policy_document import SOURCES, Policy
 from online.core.pool import new_items
 from online.core.preference_step import told
@@ -144,7 +144,7 @@ def recommend(
     if boosts is not None:
         utilities = utilities + boosts
     stopwatch("score")
-    slots, limits = request.slots, applied.limits(groups)
+    slots, limits = request.slots, _limits(world, request, applied, groups)
     pins = _pins(world, request, applied, utilities, eligible)
     pool = new_items(world.table, found.rows, request.now) if slots.pool > 0.0 else None
     draw = draw_slate(utilities, groups, eligible, request.n, slots, request.seed, pool=pool, pins=pins, limits=limits)
@@ -277,11 +277,17 @@ def _unnamed(
     """Return rows of candidates that no retriever has named: the pinned, and when slots might stay empty the static
     list, the last rung."""
     wanted = np.concatenate([world.table.rows(request.policy.pins.values()), applied.in_force.pinned])
-    if most_slots(groups, eligible, request.slots, applied.limits(groups)) < request.n:
+    if most_slots(groups, eligible, request.slots, _limits(world, request, applied, groups)) < request.n:
         everything = np.arange(len(world.table), dtype=np.int32)
         showable = everything[world.table.is_eligible(everything, request.now)]
         wanted = np.concatenate([wanted, applied.in_force.admitted(showable, STATIC_ITEMS)])
     return np.setdiff1d(wanted, applied.rows) if len(wanted) else wanted
+
+
+def _limits(world: World, request: SlateRequest, applied: Applied, groups: NDArray[np.int32]) -> Limits | None:
+    """Return the caps of rules, and one slot for the variants of a product; a caller's own list keeps them all."""
+    variants = None if request.listed is not None else one_of_each(world.table.group[applied.rows])
+    return together(applied.limits(groups), variants)
 
 
 def _groups(world: World, rows: NDArray[np.int32]) -> NDArray[np.int32]:

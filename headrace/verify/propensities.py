@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 ALPHA = 1e-4
 ITEMS, SLOTS, NOW = 300, 10, 1_767_225_600.0
+NEIGHBOURS = 8  # of so many items every other one is a variant of one product
 TOLERANCE = 1e-9  # relative, between a logged propensity and the one its record gives
 _SHOP, _ASKS, _TRANSFORM = range(3)  # streams of randomness
 RULE_SETS = 16
@@ -144,8 +145,14 @@ def _world(seed: int) -> World:
     age = rng.exponential(20.0 * DAY_S, ITEMS)
     stats = {}
     for i in range(ITEMS):
-        categories, brand = [f"c{rng.integers(12)}"], f"b{rng.integers(20)}"
-        item = Item(item_id=f"i{i}", updated_at=NOW, created_at=NOW - age[i], categories=categories, brand=brand)
+        item = Item(
+            item_id=f"i{i}",
+            updated_at=NOW,
+            created_at=NOW - age[i],
+            categories=[f"c{rng.integers(12)}"],
+            brand=f"b{rng.integers(20)}",
+            group_id=f"g{i // NEIGHBOURS}" if i % 2 else None,
+        )
         world.table.put(item)
         counts = {TYPE_CODES["impression"]: float(impressions[i]), TYPE_CODES["click"]: float(popularity[i])}
         stats[item.item_id] = ItemStats(NOW, [float(popularity[i])] * world.table.halves, counts, NOW, NOW)

@@ -69,7 +69,7 @@ class ItemTable:
         self.landmark = 0.0
         self.ids = Vocabulary()
         self.categories, self.brands, self.tiers = Vocabulary(), Vocabulary(), Vocabulary()
-        self.regions, self.owners = Vocabulary(), Vocabulary()
+        self.regions, self.owners, self.groups = Vocabulary(), Vocabulary(), Vocabulary()
         self.documents: dict[str, Item] = {}
         self.halves = len(self.decay.rates)
         width = self.halves + len(_COUNTED) + 1
@@ -79,6 +79,7 @@ class ItemTable:
         self.brand = np.full(GROWTH, -1, np.int32)
         self.tier = np.full(GROWTH, -1, np.int32)
         self.owner = np.full(GROWTH, -1, np.int32)
+        self.group = np.full(GROWTH, -1, np.int32)  # of variants
         self.region = np.full((GROWTH, REGIONS_PER_ITEM), -1, np.int32)
         self.log_price = np.full(GROWTH, np.nan)
         self.available_from = np.full(GROWTH, np.inf)  # an item without a document is shown to nobody
@@ -105,8 +106,9 @@ class ItemTable:
     def _grow(self) -> None:
         more = len(self.brand)
         for name, fill in (
-            ("totals", 0.0), ("category", -1), ("brand", -1), ("tier", -1), ("owner", -1), ("region", -1),
-            ("log_price", np.nan), ("available_from", np.inf), ("available_to", np.inf), ("created", np.inf),
+            ("totals", 0.0), ("category", -1), ("brand", -1), ("tier", -1), ("owner", -1), ("group", -1),
+            ("region", -1), ("log_price", np.nan),
+            ("available_from", np.inf), ("available_to", np.inf), ("created", np.inf),
         ):  # fmt: skip
             array: NDArray[np.float64] = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.full((more, *array.shape[1:]), fill, array.dtype)]))
@@ -125,6 +127,7 @@ class ItemTable:
         self.brand[row] = self.brands.code(item.brand)
         self.tier[row] = self.tiers.code(price_tier(item.price))
         self.owner[row] = self.owners.code(item.owner_id)
+        self.group[row] = self.groups.code(item.group_id)
         regions = [self.regions.code(r) for r in item.regions[:REGIONS_PER_ITEM]]
         self.region[row] = regions + [-1] * (REGIONS_PER_ITEM - len(regions))
         self.log_price[row] = np.log(item.price) if item.price else np.nan

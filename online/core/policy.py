@@ -66,6 +66,25 @@ class Limits(NamedTuple):
     most: NDArray[np.int64]
 
 
+def together(one: Limits | None, other: Limits | None) -> Limits | None:
+    """Return the caps of both, those of the first before those of the other."""
+    if one is None or other is None:
+        return one or other
+    return Limits(np.concatenate([one.groups, other.groups], axis=1), np.concatenate([one.most, other.most]))
+
+
+def one_of_each(codes: NDArray[np.int32]) -> Limits | None:
+    """Return the cap of one slot for each code of the candidates (c,), negative for none; None if it binds nobody.
+
+    >>> one_of_each(np.array([3, -1, 3], np.int32)).most.tolist(), one_of_each(np.array([3, -1, -1], np.int32))
+    ([1], None)
+    """
+    grouped = codes[codes >= 0]
+    if len(np.unique(grouped)) == len(grouped):
+        return None
+    return Limits(codes[:, None], np.ones(1, np.int64))
+
+
 def uniforms(seed: int, n: int) -> NDArray[np.float64]:
     """Return n uniform numbers in [0, 1): splitmix64 of the seed (Steele, Lea, Flood, OOPSLA 2014).
 

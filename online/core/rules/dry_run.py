@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from schemas.slate import Slate
 
 from ..item_table import ItemTable
-from ..policy import Limits
+from ..policy import Limits, together
 from ..propensity import groups_of, limits_of, next_distribution, slot_distributions
 from ..record import UserRecord
 from .in_force import Applied, InForce, is_for
@@ -139,7 +139,7 @@ def _ruled(applied: Applied, slate: Slate, own: NDArray[np.int32]) -> Slate:
     groups = np.concatenate([groups_of(slate), np.stack([table.category[own, 0], table.brand[own]], axis=1)])
     pins = applied.pins(utilities, np.pad(served, (0, len(own)), constant_values=True) & applied.is_shown)
     kept = {slot: i for slot, i in slate.pins.items() if i not in pins.values() and eligible[i]}
-    limits = _together(limits_of(slate), applied.limits(groups), len(own))
+    limits = together(_with(limits_of(slate), len(own)), applied.limits(groups))
     return replace(
         slate,
         candidates=[*slate.candidates, *(names[row] for row in own.tolist())],
@@ -180,10 +180,8 @@ def _one_of(weights: NDArray[np.float64], draw: float) -> int:
     return int(np.searchsorted(reached, draw * reached[-1], side="right"))
 
 
-def _together(logged: Limits | None, added: Limits | None, own: int) -> Limits | None:
-    """Return caps of the slate and of the rule; items that only the rule has named fall under the rule's."""
-    if logged is not None:
-        logged = Limits(np.pad(logged.groups, ((0, own), (0, 0)), constant_values=-1), logged.most)
-    if logged is None or added is None:
-        return logged or added
-    return Limits(np.concatenate([logged.groups, added.groups], axis=1), np.concatenate([logged.most, added.most]))
+def _with(logged: Limits | None, own: int) -> Limits | None:
+    """Return caps of the slate for candidates that only the rule has named as well: these fall under none of them."""
+    if logged is None:
+        return None
+    return Limits(np.pad(logged.groups, ((0, own), (0, 0)), constant_values=-1), logged.most)
