@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headrace.bench.measure import headed, median, spread
 from online.core.decay import DAY_S
@@ -74,7 +75,7 @@ def _measured(
     table: ItemTable,
     compiled: list[CompiledRule],
     asking: Sequence[RequestFields],
-    rows: np.ndarray[Any, np.dtype[np.int32]],
+    rows: NDArray[np.int32],
     number: int,
 ) -> dict[str, float]:
     rule_set, compile_s = _timed(lambda: RuleSet.over(compiled, table))
@@ -110,11 +111,10 @@ def _own(text: str) -> CompiledRule:
     return compile_rule(Rule(rule_id="request.filter", action="include", where=text))
 
 
-def _apply(in_force: InForce, rows: np.ndarray[Any, np.dtype[np.int32]]) -> None:
+def _apply(in_force: InForce, rows: NDArray[np.int32]) -> None:
     applied, utilities = in_force.on(rows), np.zeros(len(rows))
-    shown = applied.is_shown
     boosts = applied.boosts
-    applied.pins(utilities if boosts is None else boosts, shown)
+    applied.pins(utilities if boosts is None else boosts, applied.is_shown)
     applied.limits(np.zeros((len(rows), 2), np.int32))
     in_force.pinned  # noqa: B018
     applied.fired  # noqa: B018

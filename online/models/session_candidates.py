@@ -31,6 +31,7 @@ FEATURES = (
     "recent_clicks",  # on it
 )
 KNN_LIMIT, LIMIT = 120, 500
+CONTEXT_LIMIT = 20  # of a session's latest items, these are candidates
 OLDER_DECAY = 0.7
 _SHARE_UNIT, _HOP_UNIT = 1e-3, 3e-4  # shares well above count by their logarithm, those below in proportion
 _KNN, _RANK, _NEXT, _RULES, _HOPS, _LAST, _AGAIN, _SESSIONS, _RECENT = 0, 1, 2, 4, 8, 9, 11, 13, 14
@@ -95,7 +96,7 @@ def session_odds(
     """Return how likely rows are to be next, candidates or not: log-odds to the likeliest of them, shape (len(rows),).
 
     What is popular of late is so for everybody and not for the session: recent clicks do not count here. The current
-    item has −∞; so has everything where nothing is known.
+    item has −∞.
 
     Args:
         found: the candidates of the session.
@@ -130,9 +131,6 @@ def _odds(
     return odds - best if np.isfinite(best) else odds
 
 
-_CONTEXT = 20  # of a session's latest items, these are candidates
-
-
 @kernel
 def _described(
     by_knn: NDArray[np.int32],  # (k,) best first
@@ -148,7 +146,7 @@ def _described(
     half_life: float,  # of recent clicks
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return the union of the candidates, ascending, and their features."""
-    latest = context[::-1][:_CONTEXT]
+    latest = context[::-1][:CONTEXT_LIMIT]
     rows = np.unique(np.concatenate((by_knn, by_rules, latest)))
     x = np.zeros((len(rows), len(FEATURES)))
     all_votes = votes.sum()

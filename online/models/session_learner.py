@@ -105,8 +105,7 @@ class SessionLearner:
         """Say whether the blend learns a click: all of the first, then a share by hash."""
         if self.blend.clicks < ALL_UP_TO:
             return True
-        with np.errstate(over="ignore"):
-            drawn = splitmix64(np.uint64(click.session) ^ np.float64(click.timestamp).view(np.uint64))
+        drawn = splitmix64(np.uint64(click.session) ^ np.float64(click.timestamp).view(np.uint64))
         return int(drawn) < SAMPLED * 2.0**64
 
     def _learn_before(self, click: Click) -> None:

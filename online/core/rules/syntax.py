@@ -303,9 +303,7 @@ def _name(tree: Tree[Token], depth: int) -> str:
 
 def _has(tree: Tree[Token], depth: int) -> Has:
     arguments = _arguments(tree)
-    if len(arguments) != 1:
-        raise _wrong_call(tree, "has() takes one field: has(item.brand)")
-    field = _node(arguments[0], depth)
+    field = _node(arguments[0], depth) if len(arguments) == 1 else None
     if not isinstance(field, Field):
         raise _wrong_call(tree, "has() takes one field: has(item.brand)")
     return Has(field, _column(tree))
