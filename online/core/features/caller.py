@@ -19,9 +19,7 @@ FEATURES = (
     Feature("caller_rank", 0.0, "reciprocal", _ASKED, "catalogue"),
     Feature("caller_log_rank", 0.0, "log", _ASKED, "catalogue"),  # the negative logarithm of the rank
     Feature("caller_first", 0.0, "flag", _ASKED, "catalogue"),
-    Feature(
-        "caller_rank_untouched", 0.0, "reciprocal", _TOUCHED, "behavioural"
-    ),  # where the list holds nothing touched
+    Feature("caller_rank_untouched", 0.0, "reciprocal", _TOUCHED, "behavioural"),  # unless it has what was touched last
     Feature("below_last", 0.0, "reciprocal", _TOUCHED, "behavioural"),  # 1 / places below the item touched last
     Feature("above_last", 0.0, "reciprocal", _TOUCHED, "behavioural"),
     Feature("passed", 0.0, "flag", _TOUCHED, "behavioural"),  # stands above the item touched last

@@ -37,7 +37,7 @@ class Retrieved(NamedTuple):
         return found
 
     def only(self, rows: NDArray[np.int32]) -> Retrieved:
-        """Return what is known of some rows, in their order; these are in order of row.
+        """Return what sources say of some rows, in their order; these are in order of row. Their odds are not known.
 
         >>> found = Retrieved.listed(np.array([3, 7], np.int32), source=2)
         >>> found.only(np.array([7, 5], np.int32)).ranks[:, 2].tolist()
