@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from online.core.audience import audiences_of
 from online.core.canary import NO_ARM, Arm
 from online.core.controls import NO_CONTROLS
+from online.core.fatigue import fatigue
 from online.core.features import INDEX, NAMES, Retrieved, Scene, gather
 from online.core.leaning import leaning
 from online.core.policy import Limits, SlotPolicy, draw_slate, most_slots, one_of_each, together
@@ -143,6 +144,9 @@ def recommend(
     utilities, boosts = _utilities(world, request, features, shift), applied.boosts
     if boosts is not None:
         utilities = utilities + boosts
+    tired = fatigue(world.table, known, request.now, request.policy.fatigue, found.rows)
+    if tired is not None:
+        utilities = utilities + tired
     stopwatch("score")
     slots, limits = request.slots, _limits(world, request, applied, groups)
     pins = _pins(world, request, applied, utilities, eligible)
@@ -216,6 +220,7 @@ def recommend(
         canary=request.arm.canary,
         canary_arm=request.arm.arm,
         canary_step=request.arm.step,
+        fatigue=b"" if tired is None else tired.tobytes(),
     )
 
 

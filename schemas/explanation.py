@@ -13,7 +13,8 @@ class Part(BaseModel):
     """One term of a score; the terms of a slot add up to it.
 
     Beside features there are `intercept`, `value` (what the worth of carts and purchases makes of the log-odds of a
-    click), `thompson` (the draw of the weights), `rules` (boosts), and `place` for lists in an order of their own.
+    click), `thompson` (the draw of the weights), `rules` (boosts), `fatigue` (what was lately shown and ignored), and
+    `place` for lists in an order of their own.
     """
 
     name: str

@@ -232,7 +232,8 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     (f,): the draw of Thompson sampling, which is in `utilities` already. `pool`, uint8 (c,), says which candidates are
     new items; it is empty where `pool_share` is 0.
     `rule_hits` are bit sets over `rules` as `sources` are over theirs: which rule is on which candidate. `boosts`,
-    float64 (c,), is what rules have added to `utilities`, which have it in them; empty for nothing. `cap_groups`, int32
+    float64 (c,), is what rules have added to `utilities`, which have it in them; empty for nothing. So has `fatigue`,
+    float32 (c,): what was taken off for items that were lately shown and ignored. `cap_groups`, int32
     (c, k), is each candidate's group under each of `caps`, −1 for none.
     """
 
@@ -300,6 +301,7 @@ class Slate(msgspec.Struct, kw_only=True, omit_defaults=True):
     canary: str = ""  # salt of the canary that the surface had; empty for none, or where the unit is on no side of it
     canary_arm: str = ""  # `candidate` or `baseline`
     canary_step: int = 0
+    fatigue: bytes = b""
 
     def sources_of(self, candidate: int) -> list[str]:
         """Return the names of the sources that found a candidate, in their order."""

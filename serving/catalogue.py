@@ -229,6 +229,7 @@ def described_user(worker: Worker, user_id: str, record: UserRecord) -> dict[str
         "in_cart": in_cart(record),
         "purchased": list(record.purchased),
         "hidden": list(record.hidden),
+        "shown": record.shown,
         "events": {EVENT_TYPES[code]: count for code, count in record.counts.items()},
         "clamped": record.clamped,
         "dropped_late": record.dropped_late,

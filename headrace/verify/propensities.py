@@ -197,7 +197,7 @@ def _policy(rng: np.random.Generator) -> Policy:
     )
     positions = rng.permutation(SLOTS)[: _one(rng, 0, 1, 2)] + 1
     pins = dict(zip(positions.tolist(), dict.fromkeys(_items(rng, len(positions))), strict=False))
-    return Policy(DEFAULT_POLICY, slots=slots, thompson=_one(rng, 0.0, 1.0), pins=pins)
+    return Policy(DEFAULT_POLICY, slots=slots, thompson=_one(rng, 0.0, 1.0), pins=pins, fatigue=_one(rng, 0.0, 0.5))
 
 
 def _one(rng: np.random.Generator, *values: T) -> T:
@@ -206,7 +206,8 @@ def _one(rng: np.random.Generator, *values: T) -> T:
 
 def _record(rng: np.random.Generator) -> UserRecord:
     hidden, purchased = (dict.fromkeys(_items(rng, int(rng.integers(10))), 1) for _ in range(2))
-    return UserRecord(counts={TYPE_CODES["click"]: 1}, hidden=hidden, purchased=purchased)
+    shown = {item: [int(NOW) - 9] * _one(rng, 1, 4) for item in _items(rng, 40)}
+    return UserRecord(counts={TYPE_CODES["click"]: 1}, hidden=hidden, purchased=purchased, shown=shown)
 
 
 def _items(rng: np.random.Generator, n: int) -> list[str]:

@@ -80,6 +80,9 @@ class PolicyIn(Edge):
     thompson: Annotated[float, Field(ge=0, le=100)] = Field(
         default=0.0, description="Standard deviations of the ranker's posterior that one of the draw counts"
     )
+    fatigue: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=0.0, description="Taken off the utility, which is log-odds, for each time lately shown and ignored"
+    )
     values: Annotated[dict[Label, ValueIn], Field(max_length=64)] = Field(
         default={}, description="Surface -> what outcomes are worth there"
     )
@@ -112,6 +115,7 @@ def _policy(policy_id: str, version: int, document: PolicyIn) -> Policy:
             brand_cap=document.brand_cap,
         ),
         thompson=document.thompson,
+        fatigue=document.fatigue,
         new_items=dict(document.new_items),
         pins=dict(document.pins),
         values={surface: Value(v.click, v.cart, v.purchase) for surface, v in document.values.items()},

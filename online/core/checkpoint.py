@@ -9,7 +9,7 @@ import msgspec
 
 from online.ports import Perishable
 
-STEP_VERSION = 5
+STEP_VERSION = 6
 """Version of the folds and of what they store; raised when an older program would lose some of it."""
 
 Outgoing = tuple[str, int, bytes]

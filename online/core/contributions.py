@@ -33,6 +33,8 @@ def parts_of(slate: Slate, ranker: Ranker) -> list[list[Part]]:
     by_feature, others = _terms(slate, ranker, x)
     if slate.boosts:
         others["rules"] = np.frombuffer(slate.boosts)[slate.slots]
+    if slate.fatigue:
+        others["fatigue"] = np.frombuffer(slate.fatigue, np.float32)[slate.slots]
     return [
         _sorted(
             [

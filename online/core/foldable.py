@@ -22,6 +22,7 @@ from schemas.user import User
 from .controls import NO_CONTROLS
 from .decay import HALF_LIVES_S
 from .record import DEDUP_BYTES, FACETS, TYPE_CODES, UserRecord
+from .shown import SHOWINGS
 
 MAX_ID, MAX_LABEL, MAX_LABELS, MAX_ITEMS = 256, 128, 64, 1000  # as at the HTTP edge
 MAX_TEXT, MAX_CONTEXT = 1024, 32
@@ -147,6 +148,8 @@ def check_record(record: UserRecord) -> None:
         and all(isfinite(part) for weight in weights for part in weight)
         and all(0.0 <= t <= EPOCH_MAX_S for t in (record.landmark, record.last_time, record.context_time))
         and all(0.0 <= touch.time <= EPOCH_MAX_S and isfinite(touch.weight) for touch in record.recent)
+        and all(0 < len(times) <= SHOWINGS for times in record.shown.values())
+        and all(0 <= time <= EPOCH_MAX_S for times in record.shown.values() for time in times)
         and all(0.0 <= session.start <= session.end <= EPOCH_MAX_S for session in record.sessions)
         and {*record.counts, *(touch.type_code for touch in record.recent)} <= {*TYPE_CODES.values()}
     ):

@@ -13,6 +13,7 @@ from .controls import united
 from .preference_step import forget_all
 from .record import ID_BYTES, UserRecord, decode_record, encode_record
 from .session import hash64, united_sessions
+from .shown import add_showings
 from .step import DISORDER_S, FoldConfig, keep_latest, keep_strongest, keep_tail, rebase_record
 
 DEFAULT_CONFIG = FoldConfig()
@@ -124,6 +125,8 @@ def _absorb_marks(user: UserRecord, visitor: UserRecord, config: FoldConfig) -> 
             if abs(time) > abs(mine.get(item, 0)):
                 mine[item] = time
         keep_latest(mine, cap)
+    for item, times in visitor.shown.items():
+        add_showings(user.shown, [item], times, caps.shown)
 
 
 def _united(mine: bytearray, theirs: bytearray, config: FoldConfig) -> bytearray:

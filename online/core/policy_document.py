@@ -31,7 +31,7 @@ class Policy:
     `thompson` is how many standard deviations of the ranker's posterior one of the draw counts, 0 for none. `new_items`
     is the budget of the exploration pool, surface -> share of its draws; a surface it does not name has `slots.pool`.
     `pins` are position, counted from 1, -> item. `values` is what outcomes are worth by surface, where that is not the
-    common opinion.
+    common opinion. `fatigue` is what each time takes off an item's utility that it was lately shown and ignored.
     """
 
     policy_id: str
@@ -42,6 +42,7 @@ class Policy:
     new_items: dict[str, float] = field(default_factory=dict)
     pins: dict[int, str] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
+    fatigue: float = 0.0
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -49,8 +50,8 @@ class Policy:
         if unknown or not self.retrievers:
             msg = f"policy {self.policy_id}: retrievers are some of {', '.join(SOURCES)}, not {self.retrievers}"
             raise ValueError(msg)
-        if self.thompson < 0.0 or not all(0.0 <= share <= 1.0 for share in self.new_items.values()):
-            msg = f"policy {self.policy_id}: thompson is at least 0 and budgets are shares, not {self}"
+        if min(self.thompson, self.fatigue) < 0.0 or not all(0.0 <= share <= 1.0 for share in self.new_items.values()):
+            msg = f"policy {self.policy_id}: thompson and fatigue are at least 0 and budgets are shares, not {self}"
             raise ValueError(msg)
         if min(self.pins, default=1) < 1 or len(set(self.pins.values())) < len(self.pins):
             msg = f"policy {self.policy_id}: pins are positions from 1 of items that differ, not {self.pins}"

@@ -38,7 +38,7 @@ def forget(record: UserRecord) -> None:
     new = UserRecord()
     record.affinities, record.withdrawn = new.affinities, new.withdrawn
     record.recent, record.sessions, record.session_key = new.recent, new.sessions, 0
-    record.seen, record.counts = new.seen, new.counts
+    record.seen, record.shown, record.counts = new.seen, new.shown, new.counts
     record.context = record.labels_context
     record.context_time = record.labels_time if record.labels_context else 0.0
     record.dropped_late = record.clamped = 0

@@ -15,7 +15,7 @@ from schemas.fields import guarded
 from .controls import Controls
 from .decay import Weights
 
-RECORD_VERSION = 4
+RECORD_VERSION = 5
 ID_BYTES = 6  # of the hash of an event id: among 4,096 of them, one new event in 7e10 is taken for known
 DEDUP_BYTES = ID_BYTES + 4
 
@@ -100,6 +100,8 @@ class UserRecord(msgspec.Struct, array_like=True, dict=True):
     robot_until: float = 0.0  # event time up to which this is taken for a robot
     # since version 4
     controls: Controls | None = None  # None while nothing was said
+    # since version 5
+    shown: dict[str, list[int]] = {}  # item -> whole seconds of its latest impressions (`online.core.shown`)
 
     @cached_property
     def tail(self) -> dict[str, int]:

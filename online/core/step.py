@@ -18,6 +18,7 @@ from .expiry import EXPIRY_S, ITEM_EXPIRY_S
 from .record import DEDUP_BYTES, ID_BYTES, TYPE_CODES, Touch, UserRecord
 from .robots import notice
 from .session import LATENESS_S, digest64, hash64, join_by_time
+from .shown import add_showings
 
 Context = dict[str, str | bool | int | float | None]
 
@@ -44,6 +45,7 @@ class Caps:
     carted: int = 32
     purchased: int = 256
     hidden: int = 256
+    shown: int = 64
     context: int = 16
     dedup: int = 4096
 
@@ -284,6 +286,8 @@ def _fold_marks(record: UserRecord, event: Event, caps: Caps) -> None:
     elif kind in HIDES:
         for item in event.items:
             mark(record.hidden, item.item_id, time, caps.hidden)
+    elif kind == "impression":
+        add_showings(record.shown, dict.fromkeys(item.item_id for item in event.items), [time], caps.shown)
 
 
 def mark(table: dict[str, int], item_id: str, time: int, cap: int) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from online.control.policy import POLICY
 from online.core.features import NAMES, PRIOR
+from online.core.propensity import redrawn
 from online.core.ranker import Ranker, write_ranker
 from online.world import RANKER, RANKER_FILE
 
@@ -20,13 +23,14 @@ def shop(start_system: Any, eventually: Wait) -> Any:
     eventually(lambda: system.worker.is_ready, within_s=60.0)
     system.put_items(*(f"shoe-{n}" for n in range(6)), categories=["shoes"], brand="acme", price=50.0)
     system.put_items(*(f"book-{n}" for n in range(6)), categories=["books"], brand="press", price=10.0)
-    act(system, eventually, "click shoe-0", "click shoe-1", "add_to_cart shoe-1")
+    act(system, eventually, "click shoe-0", "click shoe-1", "add_to_cart shoe-1", ago_s=60.0)
     eventually(lambda: sum(system.worker.world.table.applied.values()) >= 1)
     return system
 
 
-def act(shop: Any, wait: Wait, *acts: str) -> None:
-    rows = [{"user_id": "1", **dict(zip(("event_type", "item_id"), act.split(), strict=True))} for act in acts]
+def act(shop: Any, wait: Wait, *acts: str, ago_s: float = 0.0) -> None:
+    said = {"user_id": "1", "timestamp": time.time() - ago_s}
+    rows = [{**said, **dict(zip(("event_type", "item_id"), act.split(), strict=True))} for act in acts]
     before = sum(known.counts.values()) if (known := shop.worker.record("u1")) else 0
     shop.client.post("/v1/events", json={"events": rows})
     wait(lambda: (now := shop.worker.record("u1")) and sum(now.counts.values()) == before + len(acts))
@@ -148,3 +152,28 @@ def test_a_slate_that_never_was_has_no_explanation(shop: Any) -> None:
     answer = shop.client.get("/v1/recommendations/ff-0199f0a3b2c00112233445566aa/explain")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "no_slate")
+
+
+def test_what_was_shown_again_and_again_gives_way_and_the_explanation_says_so(shop: Any, eventually: Wait) -> None:
+    shop.client.put("/v1/policies/tiring", json={"fatigue": 2.0, "epsilon": 0.0, "tau": 0.01, "diversity": 0.0})
+    eventually(lambda: "tiring" in shop.worker.world.control.of(POLICY))
+    ask = {"user_id": "1", "n": 1, "policy": "tiring"}
+    (first,) = shop.slate(**ask)["items"]
+    act(shop, eventually, *[f"impression {first['item_id']}"] * 3)
+
+    slate = shop.slate(**ask)
+
+    assert slate["items"][0]["item_id"] != first["item_id"]
+    whole = explained(shop, shop.slate(**ask | {"n": 12}))
+    (tired,) = [item for item in whole["items"] if item["item_id"] == first["item_id"]]
+    terms = {part["name"]: part["contribution"] for part in tired["parts"]}
+    assert terms["fatigue"] == pytest.approx(-6.0, abs=0.01)
+    for item in whole["items"]:
+        assert sum(part["contribution"] for part in item["parts"]) == pytest.approx(item["score"], abs=1e-6)
+        assert ("fatigue" in {part["name"] for part in item["parts"]}) == (item is tired)
+    logged = eventually(lambda: shop.logged_slates().get(whole["recommendation_id"]))
+    assert redrawn(logged).slots.tolist() == logged.slots
+    assert shop.client.get("/v1/users/1").json()["shown"].keys() == {first["item_id"]}
+    act(shop, eventually, f"click {first['item_id']}")
+    again = explained(shop, shop.slate(**ask | {"n": 12}))
+    assert not any(part["name"] == "fatigue" for item in again["items"] for part in item["parts"])

@@ -19,6 +19,7 @@ WHOLE = Policy(
     new_items={"home": 0.1},
     pins={1: "a", 3: "b"},
     values={"cart": Value(1.0, 2.0, 3.0)},
+    fatigue=0.5,
     version=7,
 )
 
@@ -43,6 +44,7 @@ def test_an_empty_document_is_the_default_policy() -> None:
         ({"tau": float("nan")}, ("tau",), "finite"),
         ({"epsilon": 0.8, "pool": 0.3}, (), "epsilon"),
         ({"new_items": {"home": 2}}, ("new_items", "home"), "less than or equal to 1"),
+        ({"fatigue": -1}, ("fatigue",), "greater than or equal to 0"),
         ({"category_cap": 0}, ("category_cap",), "greater than or equal to 1"),
         ({"pins": {"0": "a"}}, ("pins", "0", "[key]"), "greater than or equal to 1"),
         ({"pins": {"1": "a", "2": "a"}}, (), "one position"),

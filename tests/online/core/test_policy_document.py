@@ -23,6 +23,7 @@ def test_a_request_overrides_what_it_names_and_keeps_the_rest() -> None:
         {"retrievers": ("nobody",)},
         {"retrievers": ()},
         {"thompson": -1.0},
+        {"fatigue": -1.0},
         {"new_items": {"home": 1.5}},
         {"pins": {0: "a"}},
         {"pins": {1: "a", 2: "a"}},
