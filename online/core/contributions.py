@@ -34,7 +34,7 @@ def parts_of(slate: Slate, ranker: Ranker) -> list[list[Part]]:
     if slate.boosts:
         others["rules"] = np.frombuffer(slate.boosts)[slate.slots]
     if slate.fatigue:
-        others["fatigue"] = np.frombuffer(slate.fatigue, np.float32)[slate.slots]
+        others["fatigue"] = np.frombuffer(slate.fatigue, np.float32)[slate.slots].astype(np.float64)
     return [
         _sorted(
             [
