@@ -70,8 +70,11 @@ def _request(plan: Flood, rng: random.Random) -> bytes:
     row = b'{"event_id":"%s-%d","event_type":"view","user_id":"%d","item_id":"item-%d","surface":"home"}'
     rows = [row % (_MARK, n, rng.randrange(plan.users), rng.randrange(plan.items)) for n in range(plan.batch)]
     body = b'{"events":[%s]}' % b",".join(rows)
-    head = b"POST /v1/events HTTP/1.1\r\nHost: flood\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    return head % len(body) + body
+    head = (
+        f"POST /v1/events HTTP/1.1\r\nHost: {plan.host}:{plan.port}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 class _Connection(asyncio.Protocol):
