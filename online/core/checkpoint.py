@@ -89,7 +89,7 @@ def check_version(checkpoint: Checkpoint) -> None:
     >>> check_version(Checkpoint(step_version=STEP_VERSION + 1))
     Traceback (most recent call last):
         ...
-    online.core.checkpoint.NewerVersion: the records have version 6 and this program knows 5: run the newer program
+    online.core.checkpoint.NewerVersion: the records have version 7 and this program knows 6: run the newer program
     """
     if checkpoint.step_version > STEP_VERSION:
         msg = f"the records have version {checkpoint.step_version} and this program knows {STEP_VERSION}"

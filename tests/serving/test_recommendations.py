@@ -68,7 +68,7 @@ def test_a_click_changes_the_next_slate(shop: Any, eventually: Wait) -> None:
 def test_a_clicked_item_brings_those_of_the_sessions_it_was_in(shop: Any, eventually: Wait) -> None:
     for user in range(2, 12):
         send(shop, event("shoe-0", user_id=str(user)), event("book-7", user_id=str(user)))
-    eventually(lambda: sum(shop.worker.world.table.applied.values()) >= 10)
+    eventually(lambda: shop.worker.world.sessions.n_sessions >= 10)
 
     items = shop.slate(session_items=["shoe-0"], n=3, exploration=0.0, seed=2)["items"]
 
