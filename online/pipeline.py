@@ -37,6 +37,7 @@ from online.core.toplists import Toplists
 from online.core.weighting import Weighting, evidence
 from online.retrieval import Query, retrieve
 from online.world import World
+from schemas.event import user_id_of
 from schemas.slate import HALVED_VERSION, Slate
 
 NO_RECORD = UserRecord()
@@ -129,12 +130,14 @@ def recommend(
     )
     rung, why = rung_of(seen)
     groups = _groups(world, found.rows)
-    unnamed = _NONE if request.listed is not None else _unnamed(world, request, applied, groups, eligible)
+    limits = _limits(world, request, applied, groups)
+    unnamed = _NONE if request.listed is not None else _unnamed(world, request, applied, groups, eligible, limits)
     if len(unnamed):
         found = found.joined(Retrieved.unsourced(unnamed))
         groups = _groups(world, found.rows)
         applied = rules.on(found.rows)
         eligible, removed = _eligible(world, request, session, profile, applied)
+        limits = _limits(world, request, applied, groups)
     stopwatch("eligibility")
     rates, untaught = world.rates or Rates(world.table), world.blend.untaught
     scene = Scene(world.table, rates, found, profile, rows, request.context, untaught, _prices(world, request, found))
@@ -148,7 +151,7 @@ def recommend(
     if tired is not None:
         utilities = utilities + tired
     stopwatch("score")
-    slots, limits = request.slots, _limits(world, request, applied, groups)
+    slots = request.slots
     pins = _pins(world, request, applied, utilities, eligible)
     pool = new_items(world.table, found.rows, request.now) if slots.pool > 0.0 else None
     draw = draw_slate(utilities, groups, eligible, request.n, slots, request.seed, pool=pool, pins=pins, limits=limits)
@@ -277,12 +280,17 @@ def _session_items(request: SlateRequest, profile: Profile) -> list[str]:
 
 
 def _unnamed(
-    world: World, request: SlateRequest, applied: Applied, groups: NDArray[np.int32], eligible: NDArray[np.bool_]
+    world: World,
+    request: SlateRequest,
+    applied: Applied,
+    groups: NDArray[np.int32],
+    eligible: NDArray[np.bool_],
+    limits: Limits | None,
 ) -> NDArray[np.int32]:
     """Return rows of candidates that no retriever has named: the pinned, and when slots might stay empty the static
     list, the last rung."""
     wanted = np.concatenate([world.table.rows(request.policy.pins.values()), applied.in_force.pinned])
-    if most_slots(groups, eligible, request.slots, _limits(world, request, applied, groups)) < request.n:
+    if most_slots(groups, eligible, request.slots, limits) < request.n:
         everything = np.arange(len(world.table), dtype=np.int32)
         showable = everything[world.table.is_eligible(everything, request.now)]
         wanted = np.concatenate([wanted, applied.in_force.admitted(showable, STATIC_ITEMS)])
@@ -342,16 +350,11 @@ def _eligible(
     }
     gone = {reason: places(items, rows) >= 0 for reason, items in named.items() if len(items)}
     gone["catalogue"] = ~world.table.is_eligible(rows, request.now)
-    if (owner := world.table.owners.codes.get(_user_id(request))) is not None:
+    if (owner := world.table.owners.codes.get(user_id_of(request.user_key) or "")) is not None:
         gone["own"] = world.table.owner[rows] == owner
     gone |= applied.kept_out
     removed = {reason: int(np.count_nonzero(of_reason)) for reason, of_reason in gone.items() if of_reason.any()}
     return ~np.logical_or.reduce(list(gone.values())), removed
-
-
-def _user_id(request: SlateRequest) -> str:
-    key = request.user_key or ""
-    return key[1:] if key.startswith("u") else ""
 
 
 def _weight_shift(world: World, request: SlateRequest) -> NDArray[np.float64] | None:

@@ -160,6 +160,15 @@ def user_key(user_id: str | None, visitor_id: str | None) -> str:
     return f"u{user_id}" if user_id is not None else f"v{visitor_id}"
 
 
+def user_id_of(key: str | None) -> str | None:
+    """Return the user id of a record key; None for a visitor's, and for no key.
+
+    >>> user_id_of("u7"), user_id_of("v7"), user_id_of(None)
+    ('7', None, None)
+    """
+    return key[1:] if key is not None and key.startswith("u") else None
+
+
 MAX_SKEW_S = 5.0
 
 

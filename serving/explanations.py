@@ -19,9 +19,10 @@ from online.world import RANKER, served_ranker, served_rankers
 from schemas.explanation import DrawOut, ExplainedItem, ExplanationOut, FiredRuleOut, Part, StateRead, UserPart
 from schemas.slate import AskIn, Slate
 
+from .body import JSON
 from .listings import RecommendationId
 from .logged import logged, ranker_that_serves
-from .recommendations import JSON, LOOKED_UP
+from .recommendations import LOOKED_UP
 from .served import find_slate
 from .worker import Worker
 

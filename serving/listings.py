@@ -28,11 +28,11 @@ from schemas.slate import (
 )
 
 from .access import require_acting_for
-from .body import PathId, parse, read_body, takes
+from .body import JSON, PathId, parse, read_body, takes
 from .catalogue import same_id
 from .next_cursor import continued, following
 from .problem import Problem, ProblemOut
-from .recommendations import JSON, LOOKED_UP, PROBLEMS, answered
+from .recommendations import LOOKED_UP, PROBLEMS, answered
 from .served import find_slate
 from .worker import Worker
 

@@ -29,7 +29,7 @@ from schemas.fields import PRINTABLE
 from schemas.slate import MAX_SLATE, AskIn, LoggedSlateOut, RecommendIn, Slate, SlateOut, encode_slate
 
 from .access import require_acting_for
-from .body import PathId, parse, read_body, takes
+from .body import JSON, PathId, parse, read_body, takes
 from .logged import logged, slots_of
 from .next_cursor import next_cursor
 from .problem import Problem, ProblemOut, invalid
@@ -39,7 +39,6 @@ from .worker import Worker
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": ProblemOut} for code in (404, 413, 422)}
 LOOKED_UP: dict[int | str, dict[str, Any]] = {**PROBLEMS, 503: {"model": ProblemOut}}
-JSON = "application/json"
 BREAKABLE = frozenset({"retrieve", "eligibility"})  # stages behind which much is left to do
 
 Count = Annotated[int, Query(ge=1, le=MAX_SLATE)]

@@ -31,8 +31,7 @@ def document_commands(plural: str, noun: str, about: str, *, example: str) -> ty
     app.add_typer(group, name=plural)
 
     def command(verb: str, does: str, *words: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-        shown = "\n".join(f"    headrace {plural} {verb} {one}".rstrip() for one in words)
-        return group.command(verb, help=f"{does}\n\nExamples:\n\n{shown}")
+        return group.command(verb, help=help_of(f"{plural} {verb}", does, *words))
 
     @command("list", f"List the {plural} as they stand.", "", "--url http://shop:8700 --json")
     @explained
@@ -76,6 +75,12 @@ def document_commands(plural: str, noun: str, about: str, *, example: str) -> ty
         tell(call_api("POST", f"{path_of(plural, document)}:rollback", url, api_key, {"reason": because}), as_json)
 
     return group
+
+
+def help_of(command: str, does: str, *words: str) -> str:
+    """Return the text of a command's help, with what follows its name in each example."""
+    shown = "\n".join(f"    headrace {command} {one}".rstrip() for one in words)
+    return f"{does}\n\nExamples:\n\n{shown}"
 
 
 def path_of(plural: str, document_id: str) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from headrace.cli.api import Because, Key, Url, call_api, tell
-from headrace.cli.app import Json, explained, print_json, print_table
+from headrace.cli.app import Json, explained
 from headrace.cli.documents import DocumentId, document_commands, path_of
-from headrace.cli.prove import verify
+from headrace.cli.prove import conclude, verify
 
 experiments = document_commands(
     "experiments", "experiment", "Which policies are compared on which share of the users.", example="diverse"
@@ -79,7 +78,4 @@ def verify_aa(
     with Progress(console=Console(stderr=True), disable=as_json) as progress:
         task = progress.add_task("experiments", total=runs + 2 * planted)
         outcome = verification.verify_aa(trial, lambda done: progress.update(task, completed=done))
-    document = asdict(outcome)
-    print_json(document) if as_json else print_table(document)
-    if not outcome.is_correct:
-        raise typer.Exit(1)
+    conclude(outcome, as_json)

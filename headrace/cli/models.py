@@ -8,6 +8,7 @@ import typer
 
 from headrace.cli.api import Because, Key, Url, call_api, tell
 from headrace.cli.app import DataDir, Json, app, explained, print_json, print_table
+from headrace.cli.documents import path_of
 
 if TYPE_CHECKING:
     from headrace.settings import Settings
@@ -96,12 +97,10 @@ def rollback(
 
 def model_path(model: str) -> str:
     """Return the path of a candidate in the API."""
-    from urllib.parse import quote
-
     name, _, version = model.rpartition("-")
     if not (name and version.isdigit()):
         raise typer.BadParameter(f"{model!r}: a candidate is named like newton-1")
-    return f"/v1/models/{quote(name, safe='')}/versions/{version}"
+    return f"{path_of('models', name)}/versions/{version}"
 
 
 def _settings(data_dir: DataDir) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar, Protocol
 
 import typer
 
@@ -13,6 +13,25 @@ from headrace.cli.app import Json, app, explained, print_json, print_table
 
 verify = typer.Typer(help="Prove what the system promises.", no_args_is_help=True)
 app.add_typer(verify, name="verify")
+
+
+class Proof(Protocol):
+    """What a proof found: a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def is_correct(self) -> bool:
+        """Whether everything is as promised."""
+        ...
+
+
+def conclude(outcome: Proof, as_json: bool) -> None:
+    """Tell what a proof found; end with 1 when something is not as promised."""
+    document = asdict(outcome)
+    print_json(document) if as_json else print_table(document)
+    if not outcome.is_correct:
+        raise typer.Exit(1)
 
 
 @verify.command("crash")
@@ -71,10 +90,7 @@ def verify_crash(
             progress.update(task, completed=(run - seed) * kills + done, description=f"seed {run}: killed {name}")
 
         outcome = summed(verify_runs(trial, runs, out, progress=show))
-    document = asdict(outcome)
-    print_json(document) if as_json else print_table(document)
-    if not outcome.is_correct:
-        raise typer.Exit(1)
+    conclude(outcome, as_json)
 
 
 def _targets(text: str, *, can_kill_log: bool) -> tuple[str, ...]:
@@ -119,10 +135,7 @@ def verify_poison(
         outcome = verification.verify_poison(
             events=events, share=share, seed=seed, progress=lambda done: progress.update(task, completed=done)
         )
-    document = asdict(outcome)
-    print_json(document) if as_json else print_table(document)
-    if not outcome.is_correct:
-        raise typer.Exit(1)
+    conclude(outcome, as_json)
 
 
 @verify.command("overload")
@@ -149,10 +162,7 @@ def verify_overload(
 
     console = Console(stderr=True)
     outcome = verification.verify_overload(seconds=seconds, factor=factor, seed=seed, progress=console.print)
-    document = asdict(outcome)
-    print_json(document) if as_json else print_table(document)
-    if not outcome.is_correct:
-        raise typer.Exit(1)
+    conclude(outcome, as_json)
 
 
 @verify.command("propensities")
@@ -182,10 +192,7 @@ def verify_propensities(
         outcome = verification.verify_propensities(
             verification.slates(slates, seed), seed, progress=lambda done: progress.update(task, completed=done)
         )
-    document = asdict(outcome)
-    print_json(document) if as_json else print_table(document)
-    if not outcome.is_correct:
-        raise typer.Exit(1)
+    conclude(outcome, as_json)
 
 
 @verify.command("bridge")
@@ -227,10 +234,7 @@ def verify_bridge(
             kill_broker=None if kill_broker is None else verification.by_command(kill_broker),
             progress=lambda done, name: progress.update(task, completed=done, description=f"killed {name}"),
         )
-    document = asdict(outcome)
-    print_json(document) if as_json else print_table(document)
-    if not outcome.is_correct:
-        raise typer.Exit(1)
+    conclude(outcome, as_json)
 
 
 @verify.command("swaps")
@@ -271,10 +275,7 @@ def verify_swaps(
             seed=seed,
             progress=lambda done, what: progress.update(task, completed=done, description=what),
         )
-    document = asdict(outcome)
-    print_json(document) if as_json else print_table(document)
-    if not outcome.is_correct:
-        raise typer.Exit(1)
+    conclude(outcome, as_json)
 
 
 @verify.command("rollback")
@@ -303,10 +304,7 @@ def verify_rollback(
         outcome = verification.verify_rollback(
             rollbacks=rollbacks, progress=lambda done: progress.update(task, completed=done)
         )
-    document = asdict(outcome)
-    print_json(document) if as_json else print_table(document)
-    if not outcome.is_correct:
-        raise typer.Exit(1)
+    conclude(outcome, as_json)
 
 
 @verify.command("fuzz")
@@ -355,10 +353,7 @@ def verify_fuzz(
             api_key=api_key,
             progress=lambda done: progress.update(task, completed=done),
         )
-    document = asdict(outcome)
-    print_json(document) if as_json else print_table(document)
-    if not outcome.is_correct:
-        raise typer.Exit(1)
+    conclude(outcome, as_json)
 
 
 @verify.command("ladder")
@@ -400,10 +395,7 @@ def verify_ladder(
             seed=seed,
             progress=lambda done, name: progress.update(task, completed=done, description=name),
         )
-    document = asdict(outcome)
-    print_json(document) if as_json else print_table(document)
-    if not outcome.is_correct:
-        raise typer.Exit(1)
+    conclude(outcome, as_json)
 
 
 @verify.command("canary")
@@ -437,7 +429,4 @@ def verify_canary(
         outcome = verification.verify_canary(
             harmless=harmless, live=live, progress=lambda what: progress.update(task, description=what)
         )
-    document = asdict(outcome)
-    print_json(document) if as_json else print_table(document)
-    if not outcome.is_correct:
-        raise typer.Exit(1)
+    conclude(outcome, as_json)

@@ -8,7 +8,7 @@ import typer
 
 from headrace.cli.api import Because, Key, Url, call_api, tell
 from headrace.cli.app import Json, app, explained, print_json, print_table
-from headrace.cli.documents import path_of
+from headrace.cli.documents import help_of, path_of
 from headrace.cli.models import model_path
 
 SurfaceName = Annotated[str, typer.Argument(metavar="SURFACE", help="Where slates are shown.")]
@@ -182,68 +182,26 @@ def show_canary(surface: SurfaceName, url: Url = None, api_key: Key = "", as_jso
         typer.echo(f"{done['action']} by {done['by']}: {done['reason']}")
 
 
-@canary.command("pause")
-@explained
-def pause_canary(
-    surface: SurfaceName, because: Because = "", url: Url = None, api_key: Key = "", as_json: Json = False
-) -> None:
-    """Leave the candidate the share it has; guardrails still stop it.
-
-    Examples:
-
-        headrace canary pause home
-        headrace canary pause home --because "the sale begins" --json
-    """
-    _move(surface, "pause", because, url, api_key, as_json)
+def _add_move(move: str, does: str, *examples: str) -> None:
+    @canary.command(move, help=help_of(f"canary {move}", does, *examples))
+    @explained
+    def command(
+        surface: SurfaceName, because: Because = "", url: Url = None, api_key: Key = "", as_json: Json = False
+    ) -> None:
+        tell(call_api("POST", f"{path_of('canaries', surface)}:{move}", url, api_key, {"reason": because}), as_json)
 
 
-@canary.command("resume")
-@explained
-def resume_canary(
-    surface: SurfaceName, because: Because = "", url: Url = None, api_key: Key = "", as_json: Json = False
-) -> None:
-    """Let the steps of a canary go on.
-
-    Examples:
-
-        headrace canary resume home
-        headrace canary resume home --json
-    """
-    _move(surface, "resume", because, url, api_key, as_json)
-
-
-@canary.command("stop")
-@explained
-def stop_canary(
-    surface: SurfaceName, because: Because = "", url: Url = None, api_key: Key = "", as_json: Json = False
-) -> None:
-    """Take the candidate's share away: the policy that answered before answers everybody.
-
-    Examples:
-
-        headrace canary stop home
-        headrace canary stop home --because "odd items on top" --json
-    """
-    _move(surface, "stop", because, url, api_key, as_json)
-
-
-@canary.command("promote")
-@explained
-def promote_canary(
-    surface: SurfaceName, because: Because = "", url: Url = None, api_key: Key = "", as_json: Json = False
-) -> None:
-    """Let the candidate answer the whole surface now; `headrace surfaces rollback` takes it back.
-
-    Examples:
-
-        headrace canary promote home
-        headrace canary promote home --because "enough seen" --json
-    """
-    _move(surface, "promote", because, url, api_key, as_json)
-
-
-def _move(surface: str, move: str, because: str, url: str | None, api_key: str, as_json: bool) -> None:
-    tell(call_api("POST", f"{path_of('canaries', surface)}:{move}", url, api_key, {"reason": because}), as_json)
+for _move, _does, _because in (
+    ("pause", "Leave the candidate the share it has; guardrails still stop it.", "the sale begins"),
+    ("resume", "Let the steps of a canary go on.", "the sale is over"),
+    ("stop", "Take the candidate's share away: the policy that answered before answers everybody.", "odd items on top"),
+    (
+        "promote",
+        "Let the candidate answer the whole surface now; `headrace surfaces rollback` takes it back.",
+        "enough seen",
+    ),
+):
+    _add_move(_move, _does, "home", f'home --because "{_because}" --json')
 
 
 def _numbers(text: str, option: str) -> list[float]:

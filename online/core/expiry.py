@@ -26,7 +26,7 @@ def touch(record: UserRecord, received_at: float, expiry_s: float) -> None:
     """Note that something was folded into the record at `received_at`; one that is gone begins anew, in place."""
     if received_at > record.received:
         if 0.0 < record.received < received_at - expiry_s:  # as `is_over`, for every event
-            begun = _documented(record)
+            begun = documented(record)
             for name in record.__struct_fields__:
                 setattr(record, name, getattr(begun, name))
             record.__dict__.clear()  # `tail` is another
@@ -43,7 +43,7 @@ def living(record: UserRecord, now: float, expiry_s: float = EXPIRY_S) -> UserRe
     """
     if not is_over(record.received, now, expiry_s):
         return record
-    return None if is_perishable(record) else _documented(record)
+    return None if is_perishable(record) else documented(record)
 
 
 def is_perishable(record: UserRecord) -> bool:
@@ -51,7 +51,8 @@ def is_perishable(record: UserRecord) -> bool:
     return not record.labels_time and record.controls is None
 
 
-def _documented(record: UserRecord) -> UserRecord:
+def documented(record: UserRecord) -> UserRecord:
+    """Return what is left of a record without behaviour: what documents told, and what the user wants."""
     return UserRecord(
         labels=record.labels,
         labels_time=record.labels_time,

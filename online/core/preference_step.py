@@ -5,10 +5,13 @@ Whatever else is refused, what somebody has hidden stays hidden: that is an inst
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from schemas.event import Event
 from schemas.preferences import Preferences
 
 from .controls import Reach, said
+from .expiry import documented
 from .record import UserRecord
 from .robots import notice
 from .step import HIDES, Caps, mark
@@ -77,15 +80,7 @@ def without_behaviour(record: UserRecord, received: float) -> UserRecord | None:
     """
     if not record.labels_time and not record.absorbed:
         return None
-    return UserRecord(
-        labels=record.labels,
-        labels_time=record.labels_time,
-        labels_context=record.labels_context,
-        context=record.labels_context,
-        context_time=record.labels_time if record.labels_context else 0.0,
-        absorbed=record.absorbed,
-        received=received,
-    )
+    return replace(documented(record), controls=None, absorbed=record.absorbed, received=received)
 
 
 def forget_documents(record: UserRecord) -> None:

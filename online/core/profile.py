@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .item_table import ItemTable
+from .item_table import ItemTable, Vocabulary
 from .kernel import kernel
 from .record import FACETS, Touch, UserRecord
 from .session import session_touches
@@ -75,20 +75,23 @@ class Profile:
 def _affinities(table: ItemTable, record: UserRecord, now: float) -> Affinities:
     tables, names = record.affinities, (table.ids, table.categories, table.brands, table.tiers)
     bounds = _bounds(tables)
-    found = chain.from_iterable(map(v.codes.get, keys, repeat(-1)) for v, keys in zip(names, tables, strict=True))
-    codes = np.fromiter(found, np.int32, bounds[-1])
+    codes = _codes(names, tables)
     numbers = chain.from_iterable(chain.from_iterable(keys.values() for keys in tables))
     weights = np.fromiter(numbers, np.float64, bounds[-1] * table.halves).reshape(-1, table.halves)
     touches = [touch for touch in record.recent if touch.weight]  # the tables do not have these yet
     if touches:
         said, owners = _said(touches), _owners(touches)
-        found = chain.from_iterable(map(v.codes.get, keys, repeat(-1)) for v, keys in zip(names, said, strict=True))
-        said_codes = np.fromiter(found, np.int32, len(owners))
         times, values = np.array([t.time for t in touches]), np.array([t.weight for t in touches])
         grown = np.exp(np.multiply.outer(times - record.landmark, table.decay.rates)) * values[:, None]
-        codes, weights, bounds = _united(codes, weights, bounds, said_codes, grown[owners], _bounds(said))
+        codes, weights, bounds = _united(codes, weights, bounds, _codes(names, said), grown[owners], _bounds(said))
     fading = table.decay.fading(now, record.landmark)
     return Affinities(codes, weights, shares(weights, bounds, fading[0], fading[-1]), bounds)
+
+
+def _codes(names: Sequence[Vocabulary], facets: Iterable[Iterable[str]]) -> NDArray[np.int32]:
+    """Return the codes of what facets name, one facet after another, −1 for names without one."""
+    found = (map(v.codes.get, keys, repeat(-1)) for v, keys in zip(names, facets, strict=True))
+    return np.fromiter(chain.from_iterable(found), np.int32)
 
 
 def _bounds(facets: Iterable[Sized]) -> NDArray[np.int64]:

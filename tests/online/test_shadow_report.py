@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import pytest
+from example_canary import own_database
 from example_slate import example_slate
 
-from flows.record import create_tables
-from online.connect import open_warehouse
 from online.core.rows import blocks
 from online.core.shadow import SHADOWS, Shadow, compared
 from online.ports import Batch, Message, Warehouse
@@ -21,15 +19,8 @@ USERS = 120
 
 @pytest.fixture
 def warehouse(warehouse_url: str) -> Iterator[Warehouse]:
-    name = f"shadows_{uuid4().hex[:12]}"
-    main = open_warehouse(warehouse_url)
-    main.execute(f"CREATE DATABASE {name}")
-    own = open_warehouse(urlunsplit(urlsplit(warehouse_url)._replace(path=f"/{name}")))
-    create_tables(own)
-    yield own
-    own.close()
-    main.execute(f"DROP DATABASE {name}")
-    main.close()
+    with own_database(warehouse_url) as own:
+        yield own
 
 
 def shadow(number: int, items: list[str], *, at: float = T0, model: str = "") -> bytes:

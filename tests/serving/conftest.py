@@ -146,6 +146,12 @@ class System:
         answer = self.client.post("/v1/items:batch", json={"items": rows})
         assert answer.json() == {"accepted": len(rows), "rejected": 0, "errors": []}
 
+    def call(self, method: str, path: str, document: Any = None, status: int = 200) -> dict[str, Any]:
+        answer = self.client.request(method, path, json=document)
+        assert answer.status_code == status, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
     def slate(self, **ask: Any) -> dict[str, Any]:
         patient = {"deadline_ms": 60_000} | ask  # compiling takes longer than a surface waits
         answer = self.client.post("/v1/recommendations", json=patient)

@@ -16,20 +16,13 @@ USERS = [str(n) for n in range(40)]
 def shop(system: Any, eventually: Wait) -> Any:
     system.put_items(*ITEMS)
     eventually(lambda: len(system.worker.world.table) == len(ITEMS))
-    call(system, "PUT", "/v1/policies/bold", {"pins": {"1": "item-7"}})
+    system.call("PUT", "/v1/policies/bold", {"pins": {"1": "item-7"}})
     system.slate(user_id="0")
     return system
 
 
-def call(shop: Any, method: str, path: str, document: Any = None, status: int = 200) -> dict[str, Any]:
-    answer = shop.client.request(method, path, json=document)
-    assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
 def start(shop: Any, **said: Any) -> dict[str, Any]:
-    return call(shop, "POST", "/v1/canaries/home:start", {"policy": "bold", "steps": [0.5, 1.0], **said})
+    return shop.call("POST", "/v1/canaries/home:start", {"policy": "bold", "steps": [0.5, 1.0], **said})
 
 
 def policies(shop: Any, **ask: Any) -> dict[str, str]:
@@ -62,23 +55,23 @@ def test_who_names_a_policy_or_is_nobody_is_on_no_side(shop: Any, eventually: Wa
 def test_stopped_or_rolled_back_the_baseline_answers_everybody_at_once(shop: Any, way: str) -> None:
     start(shop)
 
-    answer = call(shop, "POST", way, {"reason": "odd tops"})
+    answer = shop.call("POST", way, {"reason": "odd tops"})
 
     assert (answer["document"]["state"], answer["document"]["why"], answer["lagging"]) == ("stopped", "odd tops", [])
     assert set(policies(shop).values()) == {"personal-1"}
-    last = call(shop, "GET", "/v1/canaries/home")["changes"][-1]
+    last = shop.call("GET", "/v1/canaries/home")["changes"][-1]
     assert (last["action"], last["reason"]) == ("put", "odd tops")
-    assert call(shop, "POST", "/v1/surfaces/home:rollback", status=409)["code"] == "no_version_before"
+    assert shop.call("POST", "/v1/surfaces/home:rollback", status=409)["code"] == "no_version_before"
 
 
 def test_promoted_the_candidate_answers_everybody_and_a_rollback_takes_it_back(shop: Any) -> None:
     start(shop)
 
-    call(shop, "POST", "/v1/canaries/home:promote", {"reason": "enough"})
+    shop.call("POST", "/v1/canaries/home:promote", {"reason": "enough"})
 
     assert set(policies(shop).values()) == {"bold"}
-    assert call(shop, "GET", "/v1/canaries/home")["document"]["state"] == "passed"
-    call(shop, "POST", "/v1/surfaces/home:rollback")
+    assert shop.call("GET", "/v1/canaries/home")["document"]["state"] == "passed"
+    shop.call("POST", "/v1/surfaces/home:rollback")
     assert set(policies(shop).values()) == {"personal-1"}
 
 
@@ -86,18 +79,18 @@ def test_a_pause_leaves_the_share_and_only_what_runs_can_be_paused(shop: Any) ->
     start(shop)
     seen = policies(shop)
 
-    call(shop, "POST", "/v1/canaries/home:pause")
+    shop.call("POST", "/v1/canaries/home:pause")
     assert policies(shop) == seen
-    assert call(shop, "POST", "/v1/canaries/home:pause", status=409)["code"] == "not_live"
-    assert call(shop, "POST", "/v1/canaries/home:resume")["document"]["state"] == "running"
-    call(shop, "POST", "/v1/canaries/home:stop")
-    assert call(shop, "POST", "/v1/canaries/home:promote", status=409)["code"] == "not_live"
+    assert shop.call("POST", "/v1/canaries/home:pause", status=409)["code"] == "not_live"
+    assert shop.call("POST", "/v1/canaries/home:resume")["document"]["state"] == "running"
+    shop.call("POST", "/v1/canaries/home:stop")
+    assert shop.call("POST", "/v1/canaries/home:promote", status=409)["code"] == "not_live"
 
 
 def test_another_surface_policy_ends_what_it_is_compared_with(shop: Any) -> None:
     start(shop)
 
-    call(shop, "POST", "/v1/surfaces/home:activate", {"policy": "popularity-1"})
+    shop.call("POST", "/v1/surfaces/home:activate", {"policy": "popularity-1"})
 
     assert set(policies(shop).values()) == {"popularity-1"}
 
@@ -110,15 +103,15 @@ def test_what_does_not_fit_is_refused(shop: Any) -> None:
         "slates": {"policy": "bold", "slates": 5},
     }
     for field, document in said.items():
-        answer = call(shop, "POST", "/v1/canaries/home:start", document, status=422)
+        answer = shop.call("POST", "/v1/canaries/home:start", document, status=422)
         assert answer["errors"][0]["field"].startswith(field) or answer["detail"].startswith(field)
-    refused = call(shop, "POST", "/v1/canaries/home:start", {"policy": "personal-1"}, status=422)
+    refused = shop.call("POST", "/v1/canaries/home:start", {"policy": "personal-1"}, status=422)
     assert refused["detail"] == "policy: it answers on the surface already"
-    assert call(shop, "POST", "/v1/canaries/nowhere:start", {"policy": "bold"}, status=404)["code"] == "no_surface"
-    assert call(shop, "GET", "/v1/canaries/home", status=404)["code"] == "no_canary"
+    assert shop.call("POST", "/v1/canaries/nowhere:start", {"policy": "bold"}, status=404)["code"] == "no_surface"
+    assert shop.call("GET", "/v1/canaries/home", status=404)["code"] == "no_canary"
     start(shop)
-    assert call(shop, "POST", "/v1/canaries/home:start", {"policy": "greedy-1"}, status=409)["code"] == "in_use"
-    assert call(shop, "DELETE", "/v1/policies/bold", status=409)["code"] == "in_use"
+    assert shop.call("POST", "/v1/canaries/home:start", {"policy": "greedy-1"}, status=409)["code"] == "in_use"
+    assert shop.call("DELETE", "/v1/policies/bold", status=409)["code"] == "in_use"
 
 
 def test_without_a_warehouse_it_says_that_nothing_is_known_and_what_its_steward_has_said(shop: Any) -> None:
@@ -126,9 +119,9 @@ def test_without_a_warehouse_it_says_that_nothing_is_known_and_what_its_steward_
     words = {"home": Word(5.0, "hold", "the warehouse does not answer")}
     shop.state.announce(STEWARD, "steward", encode_words(words), 60.0)
 
-    found = call(shop, "GET", "/v1/canaries/home")
+    found = shop.call("GET", "/v1/canaries/home")
 
     assert (found["share"], found["slates"], found["guardrails"]) == (0.5, None, [])
     assert found["action"] == {"kind": "hold", "why": "this worker has no warehouse to read from"}
     assert found["steward"] == {"at": 5.0, "action": "hold", "why": "the warehouse does not answer"}
-    assert [one["id"] for one in call(shop, "GET", "/v1/canaries")["canaries"]] == ["home"]
+    assert [one["id"] for one in shop.call("GET", "/v1/canaries")["canaries"]] == ["home"]

@@ -35,44 +35,37 @@ def pair(start_system: Callable[..., Any], eventually: Wait) -> Pair:
     return pair
 
 
-def call(system: Any, method: str, path: str, document: Any = None, status: int = 200) -> dict[str, Any]:
-    answer = system.client.request(method, path, json=document)
-    assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
 def test_once_a_policy_is_acknowledged_every_worker_answers_by_it(pair: Pair) -> None:
     pins = {"1": "item-5"}
-    answer = call(pair.one, "PUT", "/v1/policies/personal-1", {"pins": pins})
+    answer = pair.one.call("PUT", "/v1/policies/personal-1", {"pins": pins})
 
     assert (answer["version"], answer["applied_by"], answer["lagging"]) == (2, ["api-0", "api-1"], [])
     assert answer["document"]["pins"] == pins
     for slate in pair.slates():
         assert (slate["policy_id"], slate["policy_version"]) == ("personal-1", 2)
         assert slate["items"][0]["item_id"] == "item-5"
-    assert call(pair.other, "GET", "/v1/policies/personal-1")["version"] == 2
+    assert pair.other.call("GET", "/v1/policies/personal-1")["version"] == 2
 
 
 def test_rolled_back_the_version_before_answers_at_every_worker(pair: Pair) -> None:
     for n in (3, 5):
-        call(pair.one, "PUT", "/v1/policies/personal-1", {"pins": {"1": f"item-{n}"}})
+        pair.one.call("PUT", "/v1/policies/personal-1", {"pins": {"1": f"item-{n}"}})
 
-    answer = call(pair.other, "POST", "/v1/policies/personal-1:rollback", {"reason": "a bad idea"})
+    answer = pair.other.call("POST", "/v1/policies/personal-1:rollback", {"reason": "a bad idea"})
 
     assert (answer["version"], answer["lagging"]) == (2, [])
     assert [slate["items"][0]["item_id"] for slate in pair.slates()] == ["item-3"] * 2
-    assert call(pair.one, "POST", "/v1/policies/personal-1:rollback")["version"] == 1
+    assert pair.one.call("POST", "/v1/policies/personal-1:rollback")["version"] == 1
     assert [slate["policy_version"] for slate in pair.slates()] == [1, 1]
-    assert call(pair.one, "POST", "/v1/policies/personal-1:rollback", status=409)["code"] == "no_version_before"
-    done = call(pair.one, "GET", "/v1/policies/personal-1")["changes"]
+    assert pair.one.call("POST", "/v1/policies/personal-1:rollback", status=409)["code"] == "no_version_before"
+    done = pair.one.call("GET", "/v1/policies/personal-1")["changes"]
     assert [(one["action"], one["version"], one["reason"]) for one in done] == [
         ("put", 2, ""), ("put", 3, ""), ("rollback", 2, "a bad idea"), ("rollback", 1, ""),
     ]  # fmt: skip
 
 
 def test_a_slate_logs_the_control_version_it_was_answered_under(pair: Pair, eventually: Wait) -> None:
-    answer = call(pair.one, "PUT", "/v1/policies/mine", {"tau": 0.125})
+    answer = pair.one.call("PUT", "/v1/policies/mine", {"tau": 0.125})
 
     for worker, slate in zip(pair.workers, pair.slates(policy="mine"), strict=True):
         logged = eventually(lambda w=worker, key=slate["recommendation_id"]: w.logged_slates().get(key))
@@ -82,9 +75,9 @@ def test_a_slate_logs_the_control_version_it_was_answered_under(pair: Pair, even
 
 
 def test_another_policy_is_activated_on_a_surface_and_rolled_back_in_one_call(pair: Pair) -> None:
-    assert call(pair.one, "POST", "/v1/surfaces/home:activate", {"policy": "greedy-1"})["lagging"] == []
+    assert pair.one.call("POST", "/v1/surfaces/home:activate", {"policy": "greedy-1"})["lagging"] == []
     assert {slate["policy_id"] for slate in pair.slates()} == {"greedy-1"}
-    assert call(pair.other, "POST", "/v1/surfaces/home:rollback")["lagging"] == []
+    assert pair.other.call("POST", "/v1/surfaces/home:rollback")["lagging"] == []
     assert {slate["policy_id"] for slate in pair.slates()} == {"personal-1"}
 
 
@@ -92,7 +85,7 @@ def test_a_worker_that_does_not_keep_up_is_named(pair: Pair, eventually: Wait, m
     monkeypatch.setattr(serving.acknowledgement, "PATIENCE_S", 0.1)
     pair.other.worker.follower.close()
 
-    answer = call(pair.one, "PUT", "/v1/policies/personal-1", {}, status=202)
+    answer = pair.one.call("PUT", "/v1/policies/personal-1", {}, status=202)
 
     assert (answer["version"], answer["applied_by"], answer["lagging"]) == (2, ["api-0"], ["api-1"])
     eventually(lambda: pair.one.client.put("/v1/policies/mine", json={}).status_code == 200)  # it counts no more
@@ -102,7 +95,7 @@ def test_a_change_made_while_the_log_is_away_counts_when_it_is_back(
     pair: Pair, switched_log: Any, eventually: Wait
 ) -> None:
     switched_log.is_off = True
-    answer = call(pair.one, "PUT", "/v1/policies/mine", {}, status=202)
+    answer = pair.one.call("PUT", "/v1/policies/mine", {}, status=202)
 
     assert (answer["version"], answer["control_version"], answer["lagging"]) == (1, None, ["api-0"])
     switched_log.is_off = False
@@ -115,7 +108,7 @@ def test_without_the_state_store_nobody_knows_who_lags(
     monkeypatch.setattr(serving.acknowledgement, "PATIENCE_S", 0.1)
     switched_state.is_off = True
 
-    answer = call(pair.one, "PUT", "/v1/policies/mine", {}, status=202)
+    answer = pair.one.call("PUT", "/v1/policies/mine", {}, status=202)
 
     assert (answer["applied_by"], answer["lagging"]) == (["api-0"], None)
 
@@ -127,19 +120,19 @@ def test_of_changes_at_once_those_that_are_confirmed_count_and_the_others_are_to
         return status
 
     for worker in pair.workers:  # a route is built at its first request, which pydantic cannot do twice at once
-        call(worker, "PUT", "/v1/policies/other", {"tau": 1})
+        worker.call("PUT", "/v1/policies/other", {"tau": 1})
     with ThreadPoolExecutor(8) as threads:
         statuses = list(threads.map(write, range(8)))
 
     assert set(statuses) <= {200, 409}
     for worker in pair.workers:
-        assert len(call(worker, "GET", "/v1/policies/mine")["changes"]) == statuses.count(200)
+        assert len(worker.call("GET", "/v1/policies/mine")["changes"]) == statuses.count(200)
 
 
 def test_a_worker_that_starts_later_knows_all_that_was_changed(
     pair: Pair, start_system: Callable[..., Any], eventually: Wait
 ) -> None:
-    call(pair.one, "PUT", "/v1/policies/mine", {"tau": 0.5})
+    pair.one.call("PUT", "/v1/policies/mine", {"tau": 0.5})
     eventually(lambda: pair.one.state.port.get(0, "control_entry", "policy/mine"))
     pair.one.log.port.trim(CONTROL, 0, pair.one.log.port.extent(CONTROL, 0).last)
 
@@ -151,48 +144,48 @@ def test_a_worker_that_starts_later_knows_all_that_was_changed(
 
 
 def test_documents_are_listed_with_their_versions(pair: Pair) -> None:
-    call(pair.one, "PUT", "/v1/surfaces/lounge", {"n": 3})
+    pair.one.call("PUT", "/v1/surfaces/lounge", {"n": 3})
 
-    surfaces = {one["id"]: one for one in call(pair.other, "GET", "/v1/surfaces")["surfaces"]}
+    surfaces = {one["id"]: one for one in pair.other.call("GET", "/v1/surfaces")["surfaces"]}
 
     assert set(surfaces) == {"home", "item", "cart", "search", "email", "lounge"}
     assert (surfaces["home"]["version"], surfaces["home"]["built_in"]) == (1, True)
     assert (surfaces["lounge"]["version"], surfaces["lounge"]["built_in"]) == (1, False)
     assert set(surfaces["home"]["document"]) == {"policy", "n", "deadline_ms", "weighting", "metrics", "slo", "shadow"}
-    assert {one["id"] for one in call(pair.one, "GET", "/v1/policies")["policies"]} >= {"personal-1", "greedy-1"}
+    assert {one["id"] for one in pair.one.call("GET", "/v1/policies")["policies"]} >= {"personal-1", "greedy-1"}
 
 
 def test_what_is_deleted_is_gone_and_what_is_built_in_stays(pair: Pair) -> None:
-    call(pair.one, "PUT", "/v1/policies/mine", {})
-    call(pair.one, "PUT", "/v1/policies/greedy-1", {"tau": 0.5})
+    pair.one.call("PUT", "/v1/policies/mine", {})
+    pair.one.call("PUT", "/v1/policies/greedy-1", {"tau": 0.5})
 
-    gone = call(pair.one, "DELETE", "/v1/policies/mine")
-    restored = call(pair.one, "DELETE", "/v1/policies/greedy-1")
+    gone = pair.one.call("DELETE", "/v1/policies/mine")
+    restored = pair.one.call("DELETE", "/v1/policies/greedy-1")
 
     assert (gone["version"], gone["document"], gone["lagging"]) == (None, None, [])
     assert (restored["version"], restored["document"]["tau"]) == (1, 1e-6)
-    assert call(pair.other, "GET", "/v1/policies/mine", status=404)["code"] == "no_policy"
-    assert call(pair.other, "DELETE", "/v1/policies/mine", status=404)["code"] == "no_policy"
-    assert call(pair.other, "DELETE", "/v1/policies/greedy-1", status=409)["code"] == "built_in"
+    assert pair.other.call("GET", "/v1/policies/mine", status=404)["code"] == "no_policy"
+    assert pair.other.call("DELETE", "/v1/policies/mine", status=404)["code"] == "no_policy"
+    assert pair.other.call("DELETE", "/v1/policies/greedy-1", status=409)["code"] == "built_in"
 
 
 def test_what_does_not_go_with_the_others_is_refused(pair: Pair) -> None:
-    call(pair.one, "PUT", "/v1/policies/mine", {})
-    call(pair.one, "POST", "/v1/surfaces/home:activate", {"policy": "mine"})
+    pair.one.call("PUT", "/v1/policies/mine", {})
+    pair.one.call("POST", "/v1/surfaces/home:activate", {"policy": "mine"})
 
-    in_use = call(pair.one, "DELETE", "/v1/policies/mine", status=409)
-    unknown = call(pair.one, "PUT", "/v1/surfaces/home", {"policy": "nobody"}, status=422)
-    misspelt = call(pair.one, "PUT", "/v1/policies/mine", {"retrievers": ["vectros"]}, status=422)
+    in_use = pair.one.call("DELETE", "/v1/policies/mine", status=409)
+    unknown = pair.one.call("PUT", "/v1/surfaces/home", {"policy": "nobody"}, status=422)
+    misspelt = pair.one.call("PUT", "/v1/policies/mine", {"retrievers": ["vectros"]}, status=422)
 
     assert (in_use["code"], "home" in in_use["detail"]) == ("in_use", True)
     assert unknown["errors"][0]["field"] == "policy"
     assert "greedy-1" in unknown["detail"]
     assert "session_knn" in misspelt["detail"]
-    assert call(pair.one, "POST", "/v1/policies/nobody:rollback", status=404)["code"] == "no_policy"
+    assert pair.one.call("POST", "/v1/policies/nobody:rollback", status=404)["code"] == "no_policy"
 
 
 def test_a_surface_says_what_a_request_leaves_out(pair: Pair) -> None:
-    call(pair.one, "PUT", "/v1/surfaces/lounge", {"policy": "greedy-1", "n": 3})
+    pair.one.call("PUT", "/v1/surfaces/lounge", {"policy": "greedy-1", "n": 3})
 
     for worker in pair.workers:
         slate = worker.slate(user_id="1", surface="lounge")
@@ -215,11 +208,11 @@ def test_a_takedown_names_the_workers_that_may_still_show_the_item(pair: Pair, m
     monkeypatch.setattr(serving.acknowledgement, "PATIENCE_S", 0.1)
     pair.other.worker.follower.close()
 
-    assert call(pair.one, "DELETE", "/v1/items/item-1", status=202) == {
+    assert pair.one.call("DELETE", "/v1/items/item-1", status=202) == {
         "item_id": "item-1", "applied_by": ["api-0"], "lagging": ["api-1"],
     }  # fmt: skip
-    assert call(pair.one, "PATCH", "/v1/items/item-2", {"available": False}, status=202)["lagging"] == ["api-1"]
-    assert call(pair.one, "PATCH", "/v1/items/item-4", {"price": 3.0})["price"] == 3.0
+    assert pair.one.call("PATCH", "/v1/items/item-2", {"available": False}, status=202)["lagging"] == ["api-1"]
+    assert pair.one.call("PATCH", "/v1/items/item-4", {"price": 3.0})["price"] == 3.0
 
 
 def test_beyond_its_deadline_a_request_gets_what_everybody_likes(

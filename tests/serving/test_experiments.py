@@ -29,19 +29,12 @@ def shop(system: Any, eventually: Wait) -> Any:
     """A shop with a policy to try."""
     system.put_items(*ITEMS)
     eventually(lambda: len(system.worker.world.table) == 8)
-    call(system, "PUT", "/v1/policies/pinned-1", {"pins": {"1": "item-5"}})
+    system.call("PUT", "/v1/policies/pinned-1", {"pins": {"1": "item-5"}})
     return system
 
 
-def call(system: Any, method: str, path: str, document: Any = None, status: int = 200) -> dict[str, Any]:
-    answer = system.client.request(method, path, json=document)
-    assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
 def test_users_see_their_variant_on_every_request_and_the_slate_logs_it(shop: Any, eventually: Wait) -> None:
-    assert call(shop, "PUT", "/v1/experiments/pins", EXPERIMENT)["lagging"] == []
+    assert shop.call("PUT", "/v1/experiments/pins", EXPERIMENT)["lagging"] == []
     slates = {user: shop.slate(user_id=user, n=4) for user in map(str, range(12))}
 
     assert {slate["experiment"]["variant"] for slate in slates.values()} == {"now", "pinned"}
@@ -57,29 +50,29 @@ def test_users_see_their_variant_on_every_request_and_the_slate_logs_it(shop: An
 
 
 def test_once_it_is_stopped_the_policy_of_the_surface_answers_again(shop: Any) -> None:
-    call(shop, "PUT", "/v1/experiments/pins", EXPERIMENT)
-    stopped = call(shop, "POST", "/v1/experiments/pins:stop", {"reason": "enough"})
+    shop.call("PUT", "/v1/experiments/pins", EXPERIMENT)
+    stopped = shop.call("POST", "/v1/experiments/pins:stop", {"reason": "enough"})
 
     assert (stopped["version"], stopped["document"]["status"], stopped["lagging"]) == (2, "stopped", [])
     assert {shop.slate(user_id=str(n))["policy_id"] for n in range(8)} == {"personal-1"}
-    shown = call(shop, "GET", "/v1/experiments/pins")
+    shown = shop.call("GET", "/v1/experiments/pins")
     assert (shown["document"]["owner"], shown["changes"][-1]["reason"]) == ("search team", "enough")
-    call(shop, "POST", "/v1/experiments/pins:rollback")
+    shop.call("POST", "/v1/experiments/pins:rollback")
     assert shop.slate(user_id="1")["experiment"]["id"] == "pins"
-    assert call(shop, "POST", "/v1/experiments/other:stop", status=404)["code"] == "no_experiment"
+    assert shop.call("POST", "/v1/experiments/other:stop", status=404)["code"] == "no_experiment"
 
 
 def test_two_experiments_may_not_deal_with_the_same_users(shop: Any) -> None:
-    call(shop, "PUT", "/v1/experiments/pins", {**EXPERIMENT, "end_bucket": 6000})
+    shop.call("PUT", "/v1/experiments/pins", {**EXPERIMENT, "end_bucket": 6000})
 
-    problem = call(shop, "PUT", "/v1/experiments/more", {**EXPERIMENT, "first_bucket": 5000}, status=422)
+    problem = shop.call("PUT", "/v1/experiments/more", {**EXPERIMENT, "first_bucket": 5000}, status=422)
     assert problem["errors"][0]["field"] == "first_bucket"
     assert problem["errors"][0]["message"].startswith("pins has buckets 0 up to 6000 of the surface")
-    call(shop, "PUT", "/v1/experiments/more", {**EXPERIMENT, "first_bucket": 6000})
+    shop.call("PUT", "/v1/experiments/more", {**EXPERIMENT, "first_bucket": 6000})
     assert {(shop.slate(user_id=str(n))["experiment"] or {}).get("id") for n in range(20)} == {"pins", "more"}
-    call(shop, "POST", "/v1/experiments/pins:stop")
-    call(shop, "PUT", "/v1/experiments/more", EXPERIMENT)
-    assert call(shop, "POST", "/v1/experiments/pins:rollback", status=409)["code"] == "in_use"
+    shop.call("POST", "/v1/experiments/pins:stop")
+    shop.call("PUT", "/v1/experiments/more", EXPERIMENT)
+    assert shop.call("POST", "/v1/experiments/pins:rollback", status=409)["code"] == "in_use"
 
 
 def test_who_is_held_out_gets_what_is_popular_and_teaches_nobody(
@@ -136,8 +129,8 @@ def counted_shop(
 
 def test_results_tell_what_each_variant_was_worth(counted_shop: Any, eventually: Wait) -> None:
     shop, name, began = counted_shop, uuid.uuid4().hex, time.time()
-    call(shop, "PUT", "/v1/policies/pinned-1", {"pins": {"1": "item-5"}})
-    call(shop, "PUT", f"/v1/experiments/{name}", {**EXPERIMENT, "metrics": ["click_rate", "coverage"]})
+    shop.call("PUT", "/v1/policies/pinned-1", {"pins": {"1": "item-5"}})
+    shop.call("PUT", f"/v1/experiments/{name}", {**EXPERIMENT, "metrics": ["click_rate", "coverage"]})
     slates = {f"{name}{n}": shop.slate(user_id=f"{name}{n}", n=4) for n in range(60)}
     clicked = [user for user, slate in slates.items() if slate["experiment"]["variant"] == "pinned"]
     events = [
@@ -163,15 +156,15 @@ def test_results_tell_what_each_variant_was_worth(counted_shop: Any, eventually:
     everybody = shop.results("holdout", since=began)
     assert everybody["sample_ratio"]["units"] == {"holdout": held_out, "everybody": 60 - held_out}
     assert everybody["metrics"]["click_rate"]["variants"]["holdout"]["value"] == 0.0
-    call(shop, "POST", f"/v1/experiments/{name}:stop")
+    shop.call("POST", f"/v1/experiments/{name}:stop")
     assert shop.results(name)["status"] == "stopped"
     assert shop.results(name)["sample_ratio"]["units"] == counted
 
 
 def test_without_a_warehouse_or_an_experiment_there_are_no_results(shop: Any) -> None:
-    call(shop, "PUT", "/v1/experiments/pins", EXPERIMENT)
+    shop.call("PUT", "/v1/experiments/pins", EXPERIMENT)
 
-    assert call(shop, "GET", "/v1/experiments/pins/results", status=503)["code"] == "no_warehouse"
-    assert call(shop, "GET", "/v1/experiments/other/results", status=404)["code"] == "no_experiment"
-    assert call(shop, "GET", "/v1/experiments/holdout/results", status=404)["code"] == "no_holdout"
-    assert call(shop, "GET", "/v1/experiments/pins/results?since=never", status=422)["errors"][0]["field"]
+    assert shop.call("GET", "/v1/experiments/pins/results", status=503)["code"] == "no_warehouse"
+    assert shop.call("GET", "/v1/experiments/other/results", status=404)["code"] == "no_experiment"
+    assert shop.call("GET", "/v1/experiments/holdout/results", status=404)["code"] == "no_holdout"
+    assert shop.call("GET", "/v1/experiments/pins/results?since=never", status=422)["errors"][0]["field"]

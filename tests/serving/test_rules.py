@@ -23,37 +23,30 @@ def shop(start_system: Callable[..., Any], eventually: Wait) -> Any:
     return system
 
 
-def call(system: Any, method: str, path: str, document: Any = None, status: int = 200) -> dict[str, Any]:
-    answer = system.client.request(method, path, json=document)
-    assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
 def shown(system: Any, **ask: Any) -> list[str]:
     return [item["item_id"] for item in system.slate(**{"user_id": "1", "n": 12, **ask})["items"]]
 
 
 def test_once_a_rule_is_acknowledged_every_worker_answers_under_it(shop: Any) -> None:
-    answer = call(shop, "PUT", "/v1/rules/no-shoes", NO_SHOES)
+    answer = shop.call("PUT", "/v1/rules/no-shoes", NO_SHOES)
 
     assert (answer["version"], answer["lagging"], len(answer["applied_by"])) == (1, [], 2)
     for system in (shop, shop.other):
         assert sorted(shown(system)) == sorted(BOOKS)
-        assert call(system, "GET", "/v1/rules/no-shoes")["document"]["where"] == NO_SHOES["where"]
-        assert [rule["id"] for rule in call(system, "GET", "/v1/rules")["rules"]] == ["no-shoes"]
-    call(shop.other, "PUT", "/v1/rules/no-shoes", {**NO_SHOES, "where": "item.brand == 'press'"})
+        assert system.call("GET", "/v1/rules/no-shoes")["document"]["where"] == NO_SHOES["where"]
+        assert [rule["id"] for rule in system.call("GET", "/v1/rules")["rules"]] == ["no-shoes"]
+    shop.other.call("PUT", "/v1/rules/no-shoes", {**NO_SHOES, "where": "item.brand == 'press'"})
     assert sorted(shown(shop)) == sorted(SHOES)
-    call(shop, "POST", "/v1/rules/no-shoes:rollback")
+    shop.call("POST", "/v1/rules/no-shoes:rollback")
     assert sorted(shown(shop.other)) == sorted(BOOKS)
-    call(shop, "DELETE", "/v1/rules/no-shoes")
+    shop.call("DELETE", "/v1/rules/no-shoes")
     assert len(shown(shop.other)) == 12
-    call(shop, "GET", "/v1/rules/no-shoes", status=404)
+    shop.call("GET", "/v1/rules/no-shoes", status=404)
 
 
 def test_an_item_that_changes_is_seen_by_the_rule(shop: Any) -> None:
-    call(shop, "PUT", "/v1/rules/no-sale", {"action": "exclude", "where": "item.attributes.sale"})
-    call(shop, "PATCH", "/v1/items/shoe-0", {"attributes": {"sale": True}})
+    shop.call("PUT", "/v1/rules/no-sale", {"action": "exclude", "where": "item.attributes.sale"})
+    shop.call("PATCH", "/v1/items/shoe-0", {"attributes": {"sale": True}})
 
     assert "shoe-0" not in shown(shop)
     assert len(shown(shop)) == 11
@@ -61,9 +54,9 @@ def test_an_item_that_changes_is_seen_by_the_rule(shop: Any) -> None:
 
 def test_a_slate_names_the_rules_and_versions_it_was_drawn_under(shop: Any, eventually: Wait) -> None:
     boost = {"action": "boost", "where": "item.price < 20", "factor": 3}
-    call(shop, "PUT", "/v1/rules/cheap", boost)
-    call(shop, "PUT", "/v1/rules/cheap", {**boost, "factor": 4})
-    call(shop, "PUT", "/v1/rules/no-shoes", {**NO_SHOES, "when": "surface == 'cart'"})
+    shop.call("PUT", "/v1/rules/cheap", boost)
+    shop.call("PUT", "/v1/rules/cheap", {**boost, "factor": 4})
+    shop.call("PUT", "/v1/rules/no-shoes", {**NO_SHOES, "when": "surface == 'cart'"})
 
     slates = [shop.slate(user_id="1", surface=surface) for surface in ("home", "cart")]
     home, cart = (eventually(lambda s=s: shop.logged_slates().get(s["recommendation_id"])) for s in slates)
@@ -74,7 +67,7 @@ def test_a_slate_names_the_rules_and_versions_it_was_drawn_under(shop: Any, even
 
 
 def test_a_rule_that_cannot_be_used_is_answered_with_what_is_wrong_where(shop: Any) -> None:
-    problem = call(shop, "PUT", "/v1/rules/r", {"action": "exclude", "where": "item.prize > 1"}, status=422)
+    problem = shop.call("PUT", "/v1/rules/r", {"action": "exclude", "where": "item.prize > 1"}, status=422)
 
     assert problem["errors"][0]["field"] == "where"
     assert problem["errors"][0]["message"] == "column 1: there is no item.prize: did you mean item.price?"
@@ -85,7 +78,7 @@ def test_a_dry_run_says_what_a_rule_would_change_and_keeps_nothing(shop: Any, ev
         shop.slate(user_id=str(n), n=4, diversity=0.0)  # what is left is then but more likely
     eventually(lambda: len(shop.logged_slates()) == 5)
 
-    run = call(shop, "POST", "/v1/rules/new:dry_run", {"rule": NO_SHOES})
+    run = shop.call("POST", "/v1/rules/new:dry_run", {"rule": NO_SHOES})
 
     assert (run["slates"], run["matching"]) == (5, 5)
     assert run["changed"] == len(run["examples"]) > 0
@@ -94,17 +87,17 @@ def test_a_dry_run_says_what_a_rule_would_change_and_keeps_nothing(shop: Any, ev
     coverage = run["coverage"]
     assert 0 < coverage["lost"] <= 6
     assert coverage["after"] == coverage["before"] - coverage["lost"] + coverage["gained"] <= 6
-    call(shop, "GET", "/v1/rules/new", status=404)
-    call(shop, "POST", "/v1/rules/new:dry_run", {}, status=404)
+    shop.call("GET", "/v1/rules/new", status=404)
+    shop.call("POST", "/v1/rules/new:dry_run", {}, status=404)
 
 
 def test_a_rule_that_stands_is_tried_on_as_many_slates_as_asked_for(shop: Any, eventually: Wait) -> None:
-    call(shop, "PUT", "/v1/rules/later", {**NO_SHOES, "enabled": False})
+    shop.call("PUT", "/v1/rules/later", {**NO_SHOES, "enabled": False})
     for n in range(4):
         shop.slate(user_id=str(n), n=12)
     eventually(lambda: len(shop.logged_slates()) == 4)
 
-    run = call(shop, "POST", "/v1/rules/later:dry_run", {"slates": 3})
+    run = shop.call("POST", "/v1/rules/later:dry_run", {"slates": 3})
 
     assert (run["slates"], run["changed"], run["shorter"]) == (3, 3, 3)
     assert run["coverage"] == {"before": 12, "after": 6, "lost": 6, "gained": 0}
@@ -113,4 +106,4 @@ def test_a_rule_that_stands_is_tried_on_as_many_slates_as_asked_for(shop: Any, e
 def test_without_the_log_there_is_nothing_to_try_a_rule_on(shop: Any, switched_log: Any) -> None:
     switched_log.is_off = True
 
-    assert call(shop, "POST", "/v1/rules/r:dry_run", {"rule": NO_SHOES}, status=503)["code"] == "log_away"
+    assert shop.call("POST", "/v1/rules/r:dry_run", {"rule": NO_SHOES}, status=503)["code"] == "log_away"

@@ -23,13 +23,6 @@ def shop(system: Any, eventually: Wait) -> Any:
     return system
 
 
-def call(shop: Any, method: str, path: str, document: Any = None, status: int = 200) -> dict[str, Any]:
-    answer = shop.client.request(method, path, json=document)
-    assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
 def shadows(shop: Any) -> dict[str, ShadowSlate]:
     return {one.shadow_of: one for one in map(decode_shadow, shop.payloads(SHADOWS))}
 
@@ -39,7 +32,7 @@ def counted(worker: Worker, outcome: str) -> float:
 
 
 def test_a_shadow_of_the_same_policy_draws_the_same_slate(shop: Any, eventually: Wait) -> None:
-    call(shop, "POST", "/v1/surfaces/home:shadow", {"policy": "personal-1", "share": 1.0})
+    shop.call("POST", "/v1/surfaces/home:shadow", {"policy": "personal-1", "share": 1.0})
 
     slate = shop.slate(user_id="1", n=5)
 
@@ -55,8 +48,8 @@ def test_a_shadow_of_the_same_policy_draws_the_same_slate(shop: Any, eventually:
 def test_another_policy_is_compared_with_what_was_served_and_is_not_among_the_slates(
     shop: Any, eventually: Wait
 ) -> None:
-    call(shop, "PUT", "/v1/policies/pinned", {"pins": {"1": "item-7"}})
-    call(shop, "POST", "/v1/surfaces/home:shadow", {"policy": "pinned", "share": 1.0})
+    shop.call("PUT", "/v1/policies/pinned", {"pins": {"1": "item-7"}})
+    shop.call("POST", "/v1/surfaces/home:shadow", {"policy": "pinned", "share": 1.0})
 
     slate = shop.slate(user_id="1", n=4)
 
@@ -74,7 +67,7 @@ def test_another_policy_is_compared_with_what_was_served_and_is_not_among_the_sl
 
 
 def test_what_a_client_asks_for_holds_for_its_shadow_too(shop: Any, eventually: Wait) -> None:
-    call(shop, "POST", "/v1/surfaces/home:shadow", {"policy": "greedy-1", "share": 1.0})
+    shop.call("POST", "/v1/surfaces/home:shadow", {"policy": "greedy-1", "share": 1.0})
 
     slate = shop.slate(user_id="1", n=3, exploration=0.5, exclude_item_ids=["item-1"])
 
@@ -84,15 +77,15 @@ def test_what_a_client_asks_for_holds_for_its_shadow_too(shop: Any, eventually: 
 
 
 def test_a_model_shadows_the_served_policy_with_its_own_ranking(shop: Any, eventually: Wait) -> None:
-    call(shop, "POST", "/v1/models/newton/versions/1:shadow", {"surface": "home", "share": 1.0})
+    shop.call("POST", "/v1/models/newton/versions/1:shadow", {"surface": "home", "share": 1.0})
     slate = shop.slate(user_id="1", n=4)
 
     shadow = eventually(lambda: shadows(shop).get(slate["recommendation_id"]))
     assert (shadow.model, shadow.slate.policy_id, shadow.slate.ranker) == ("newton-1", "personal-1", "newton-1")
 
-    call(shop, "POST", "/v1/models/newton/versions/1:shadow", {"surface": "home", "share": 0})
-    assert call(shop, "GET", "/v1/surfaces/home")["document"]["shadow"] == []
-    assert call(shop, "POST", "/v1/models/none/versions/1:shadow", status=404)["code"] == "no_model"
+    shop.call("POST", "/v1/models/newton/versions/1:shadow", {"surface": "home", "share": 0})
+    assert shop.call("GET", "/v1/surfaces/home")["document"]["shadow"] == []
+    assert shop.call("POST", "/v1/models/none/versions/1:shadow", status=404)["code"] == "no_model"
 
 
 @pytest.mark.parametrize("limit", ["LATE_S", "WAITING"])
@@ -100,7 +93,7 @@ def test_shadows_that_would_keep_requests_waiting_are_dropped_and_counted(
     shop: Any, eventually: Wait, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     monkeypatch.setattr(serving.shadowing, limit, 0)
-    call(shop, "POST", "/v1/surfaces/home:shadow", {"policy": "greedy-1", "share": 1.0})
+    shop.call("POST", "/v1/surfaces/home:shadow", {"policy": "greedy-1", "share": 1.0})
 
     assert len(shop.slate(user_id="1")["items"]) == 10
 
@@ -109,7 +102,7 @@ def test_shadows_that_would_keep_requests_waiting_are_dropped_and_counted(
 
 
 def test_robots_and_answers_without_a_record_are_not_shadowed(shop: Any, switched_state: Any) -> None:
-    call(shop, "POST", "/v1/surfaces/home:shadow", {"policy": "greedy-1", "share": 1.0})
+    shop.call("POST", "/v1/surfaces/home:shadow", {"policy": "greedy-1", "share": 1.0})
 
     shop.slate(user_id="1", context={"robot": True})
     switched_state.is_off = True
@@ -127,12 +120,12 @@ def test_a_shadow_names_one_policy_or_model_that_there_is(shop: Any) -> None:
         "shadow.0.share": [{"policy": "greedy-1", "share": 2}],
     }
     for field, shadow in said.items():
-        refused = call(shop, "PUT", "/v1/surfaces/home", {"shadow": shadow}, status=422)
+        refused = shop.call("PUT", "/v1/surfaces/home", {"shadow": shadow}, status=422)
         assert refused["errors"][0]["field"] == field
-    call(shop, "PUT", "/v1/policies/mine", {"tau": 0.5})
-    call(shop, "PUT", "/v1/surfaces/home", {"shadow": [{"policy": "mine"}]})
-    assert call(shop, "DELETE", "/v1/policies/mine", status=409)["code"] == "in_use"
+    shop.call("PUT", "/v1/policies/mine", {"tau": 0.5})
+    shop.call("PUT", "/v1/surfaces/home", {"shadow": [{"policy": "mine"}]})
+    assert shop.call("DELETE", "/v1/policies/mine", status=409)["code"] == "in_use"
 
 
 def test_without_a_warehouse_there_is_no_report(shop: Any) -> None:
-    assert call(shop, "GET", "/v1/surfaces/home/shadow", status=503)["code"] == "no_warehouse"
+    assert shop.call("GET", "/v1/surfaces/home/shadow", status=503)["code"] == "no_warehouse"

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from schemas.event import user_id_of
+
 from ..known import complete
 from ..record import FACETS, UserRecord
 from ..rung import acts_of
 from ..step import Context
 from .mask import Scalar
 from .syntax import OPEN
-
-_USER = "u"  # what the key of a user's record begins with; a visitor's begins otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,7 @@ class RequestFields:
             case "user.acts":
                 return float(acts_of(self.record))
             case "user.user_id":
-                key = self.user_key or ""
-                return key.removeprefix(_USER) if key.startswith(_USER) else None
+                return user_id_of(self.user_key)
             case "request.n":
                 return float(self.n)
             case "request.item_id":
